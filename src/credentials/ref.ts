@@ -1,0 +1,46 @@
+/**
+ * What config and policy know of a credential: where it comes from, never what it is.
+ * Text form: `vault:NAME`, `env:NAME`, `file:/absolute/path`, `command:HELPER` (a helper defined in the config).
+ */
+export type CredentialRef =
+  | { readonly source: 'vault'; readonly name: string }
+  | { readonly source: 'env'; readonly name: string }
+  | { readonly source: 'file'; readonly path: string }
+  | { readonly source: 'command'; readonly helper: string };
+
+/** Names of vault entries and helpers: also safe in a log line, a file name and a redaction mark. */
+export const CREDENTIAL_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
+
+const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+/** Parses the text form; `null` when it is not one. */
+export function parseCredentialRef(text: string): CredentialRef | null {
+  const colon = text.indexOf(':');
+  if (colon < 0) return null;
+  const rest = text.slice(colon + 1);
+  switch (text.slice(0, colon)) {
+    case 'vault':
+      return CREDENTIAL_NAME.test(rest) ? { source: 'vault', name: rest } : null;
+    case 'env':
+      return ENV_NAME.test(rest) ? { source: 'env', name: rest } : null;
+    case 'file':
+      return rest.startsWith('/') && !rest.includes('\0') ? { source: 'file', path: rest } : null;
+    case 'command':
+      return CREDENTIAL_NAME.test(rest) ? { source: 'command', helper: rest } : null;
+    default:
+      return null;
+  }
+}
+
+/** The label by which logs, audit and redaction marks name the credential: its text form. */
+export function formatCredentialRef(ref: CredentialRef): string {
+  switch (ref.source) {
+    case 'vault':
+    case 'env':
+      return `${ref.source}:${ref.name}`;
+    case 'file':
+      return `file:${ref.path}`;
+    case 'command':
+      return `command:${ref.helper}`;
+  }
+}

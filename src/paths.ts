@@ -1,0 +1,47 @@
+/** Where ostiary's own files are, by the XDG Base Directory specification, and what package this is. */
+import { existsSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, isAbsolute, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** A relative XDG value must be ignored (XDG Base Directory, "Environment variables"). */
+function absolute(value: string | undefined): string | undefined {
+  return value !== undefined && isAbsolute(value) ? value : undefined;
+}
+
+function home(env: Environment): string {
+  return absolute(env['HOME']) ?? homedir();
+}
+
+/** `$XDG_CONFIG_HOME/ostiary/config.yaml` */
+export function defaultConfigFile(env: Environment): string {
+  return join(absolute(env['XDG_CONFIG_HOME']) ?? join(home(env), '.config'), 'ostiary', 'config.yaml');
+}
+
+/** `$XDG_STATE_HOME/ostiary`: vault, key file, audit log, daemon log. */
+export function stateDirectory(env: Environment): string {
+  return join(absolute(env['XDG_STATE_HOME']) ?? join(home(env), '.local', 'state'), 'ostiary');
+}
+
+/** `$XDG_RUNTIME_DIR/ostiary`, or `run` in the state directory: sockets. Never a name in `/tmp` that others can squat. */
+export function runtimeDirectory(env: Environment): string {
+  const runtime = absolute(env['XDG_RUNTIME_DIR']);
+  return runtime === undefined ? join(stateDirectory(env), 'run') : join(runtime, 'ostiary');
+}
+
+/** The directory that holds our `package.json`, wherever this file was compiled to. */
+export const packageRoot: string = (() => {
+  let directory = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(directory, 'package.json'))) {
+    const parent = dirname(directory);
+    if (parent === directory) throw new Error('package.json not found above the running code');
+    directory = parent;
+  }
+  return directory;
+})();
+
+export const version: string = (
+  JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string }
+).version;

@@ -1,0 +1,155 @@
+/**
+ * Files whose owner and mode we insist on. Whoever can write our config or state can run code with our secrets (I2), so
+ * a file counts as trusted only when it and every directory above it can be changed by its user and root alone.
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  type Stats,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { Failure } from './errors.ts';
+
+const ownUid = process.getuid?.() ?? -1;
+
+function octal(mode: number): string {
+  return (mode & 0o7777).toString(8).padStart(4, '0');
+}
+
+function isErrno(error: unknown, ...codes: string[]): boolean {
+  return error instanceof Error && 'code' in error && codes.includes(String(error.code));
+}
+
+/** Throws unless only root and we can replace what lies at `path`: checks every directory above it. */
+export function checkAncestors(path: string): void {
+  let directory = dirname(realpathSync(path));
+  for (;;) {
+    const stats = statSync(directory);
+    const trusted = stats.uid === 0 || stats.uid === ownUid;
+    const sticky = (stats.mode & constants.S_IFMT) === constants.S_IFDIR && (stats.mode & 0o1000) !== 0;
+    if (!trusted)
+      throw new Failure('config', `directory is owned by uid ${stats.uid}, expected ${ownUid} or root`, {
+        place: { file: directory },
+        hint: 'whoever owns it could replace the file below it; move the file to a directory of your own',
+      });
+    if ((stats.mode & 0o022) !== 0 && !sticky)
+      throw new Failure('config', `directory is writable by others: mode ${octal(stats.mode)}`, {
+        place: { file: directory },
+        hint: `chmod go-w ${directory}`,
+      });
+    const parent = dirname(directory);
+    if (parent === directory) return;
+    directory = parent;
+  }
+}
+
+/** `private` also refuses a file that others can read; `shared-read` suits config and secret files mounted for us. */
+export type Trust = 'private' | 'shared-read';
+
+function checkFile(path: string, stats: Stats, trust: Trust): void {
+  const place = { file: path };
+  if (!stats.isFile()) throw new Failure('config', 'not a regular file', { place });
+  if (stats.uid !== ownUid && stats.uid !== 0)
+    throw new Failure('config', `file is owned by uid ${stats.uid}, expected ${ownUid} or root`, {
+      place,
+      hint: 'copy it into a file of your own',
+    });
+  if ((stats.mode & 0o022) !== 0)
+    throw new Failure('config', `file is writable by others: mode ${octal(stats.mode)}`, {
+      place,
+      hint: `chmod go-w ${path}`,
+    });
+  if (trust === 'private' && (stats.mode & 0o077) !== 0)
+    throw new Failure('config', `file is readable by others: mode ${octal(stats.mode)}, expected 0600`, {
+      place,
+      hint: `chmod 0600 ${path}`,
+    });
+}
+
+/**
+ * Reads a file that only root and we can have written. The checks are made on the open descriptor, so what was
+ * checked is what is read.
+ * @returns its bytes, or `null` when it does not exist
+ * @throws {Failure} naming the file, or the directory above it, and the command that mends it
+ */
+export function readTrusted(path: string, trust: Trust): Buffer | null {
+  let descriptor: number;
+  try {
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return null;
+    throw new Failure('config', `cannot be read: ${String((error as NodeJS.ErrnoException).code)}`, {
+      place: { file: path },
+      cause: error,
+    });
+  }
+  try {
+    checkFile(path, fstatSync(descriptor), trust);
+    checkAncestors(path);
+    return readFileSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/**
+ * Replaces `path` in one step: a reader sees the old bytes or the new ones, and so does the next start after a crash
+ * or power loss at any point.
+ */
+export function writeAtomic(path: string, data: Buffer | string, mode = 0o600): void {
+  const directory = dirname(path);
+  const temporary = join(directory, `.${randomBytes(8).toString('hex')}.tmp`);
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+  const descriptor = openSync(temporary, flags, mode);
+  try {
+    try {
+      writeFileSync(descriptor, data);
+      fsyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
+    renameSync(temporary, path);
+  } catch (error) {
+    unlinkSync(temporary);
+    throw error;
+  }
+  const parent = openSync(directory, constants.O_RDONLY);
+  try {
+    fsyncSync(parent);
+  } finally {
+    closeSync(parent);
+  }
+}
+
+/**
+ * Makes sure that `path` is a directory of ours that nobody else can enter, creating it (0700) where it is missing.
+ * A symbolic link, another owner or a looser mode is refused, never repaired: somebody else made it (B8).
+ */
+export function privateDirectory(path: string): string {
+  const directory = resolve(path);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const stats = lstatSync(directory);
+  const place = { file: directory };
+  if (!stats.isDirectory()) throw new Failure('config', 'expected a directory, not a link or file', { place });
+  if (stats.uid !== ownUid)
+    throw new Failure('config', `directory is owned by uid ${stats.uid}, expected ${ownUid}`, { place });
+  if ((stats.mode & 0o077) !== 0)
+    throw new Failure('config', `directory is open to others: mode ${octal(stats.mode)}, expected 0700`, {
+      place,
+      hint: `chmod 0700 ${directory}`,
+    });
+  checkAncestors(join(directory, '.'));
+  return directory;
+}

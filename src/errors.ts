@@ -38,10 +38,12 @@ export type RefusalCode =
 export interface Refusal {
   readonly refused: RefusalCode;
   readonly reason: string;
+  /** Further members of the JSON-RPC error's `data`, where the protocol names them. */
+  readonly data?: Readonly<Record<string, unknown>>;
 }
 
-export function refuse(refused: RefusalCode, reason: string): Refusal {
-  return { refused, reason };
+export function refuse(refused: RefusalCode, reason: string, data?: Refusal['data']): Refusal {
+  return data === undefined ? { refused, reason } : { refused, reason, data };
 }
 
 export function isRefusal(value: unknown): value is Refusal {

@@ -12,7 +12,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
-  realpathSync,
+  readlinkSync,
   renameSync,
   type Stats,
   statSync,
@@ -21,6 +21,7 @@ import {
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Failure } from './errors.ts';
+import { limits } from './limits.ts';
 
 const ownUid = process.getuid?.() ?? -1;
 
@@ -32,26 +33,48 @@ function isErrno(error: unknown, ...codes: string[]): boolean {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code));
 }
 
-/** Throws unless only root and we can replace what lies at `path`: checks every directory above it. */
+function checkDirectory(directory: string): void {
+  const stats = statSync(directory);
+  if (stats.uid !== 0 && stats.uid !== ownUid)
+    throw new Failure('config', `directory is owned by uid ${stats.uid}, expected ${ownUid} or root`, {
+      place: { file: directory },
+      hint: 'whoever owns it could replace what lies below it; move the file to a directory of your own',
+    });
+  const sticky = (stats.mode & 0o1000) !== 0;
+  if ((stats.mode & 0o022) !== 0 && !sticky)
+    throw new Failure('config', `directory is writable by others: mode ${octal(stats.mode)}`, {
+      place: { file: directory },
+      hint: `chmod go-w ${directory}`,
+    });
+}
+
+/** As many symbolic links as Linux follows (path_resolution(7)). */
+const linkLimit = 40;
+
+/**
+ * Throws unless only root and we can change what `path` leads to: checks every directory on the way, and the directory
+ * and owner of every symbolic link, for whoever can replace a link chooses the file.
+ */
 export function checkAncestors(path: string): void {
-  let directory = dirname(realpathSync(path));
-  for (;;) {
-    const stats = statSync(directory);
-    const trusted = stats.uid === 0 || stats.uid === ownUid;
-    const sticky = (stats.mode & constants.S_IFMT) === constants.S_IFDIR && (stats.mode & 0o1000) !== 0;
-    if (!trusted)
-      throw new Failure('config', `directory is owned by uid ${stats.uid}, expected ${ownUid} or root`, {
-        place: { file: directory },
-        hint: 'whoever owns it could replace the file below it; move the file to a directory of your own',
+  let directory = '/';
+  let rest = resolve(path).split('/').filter(Boolean);
+  for (let links = 0; rest.length > 0; ) {
+    checkDirectory(directory);
+    const next = join(directory, rest[0] as string);
+    rest = rest.slice(1);
+    const stats = lstatSync(next);
+    if (!stats.isSymbolicLink()) {
+      directory = next;
+      continue;
+    }
+    if (++links > linkLimit) throw new Failure('config', 'too many symbolic links', { place: { file: path } });
+    if (stats.uid !== 0 && stats.uid !== ownUid)
+      throw new Failure('config', `symbolic link is owned by uid ${stats.uid}, expected ${ownUid} or root`, {
+        place: { file: next },
       });
-    if ((stats.mode & 0o022) !== 0 && !sticky)
-      throw new Failure('config', `directory is writable by others: mode ${octal(stats.mode)}`, {
-        place: { file: directory },
-        hint: `chmod go-w ${directory}`,
-      });
-    const parent = dirname(directory);
-    if (parent === directory) return;
-    directory = parent;
+    const target = resolve(directory, readlinkSync(next));
+    rest = [...target.split('/').filter(Boolean), ...rest];
+    directory = '/';
   }
 }
 
@@ -81,10 +104,11 @@ function checkFile(path: string, stats: Stats, trust: Trust): void {
 /**
  * Reads a file that only root and we can have written. The checks are made on the open descriptor, so what was
  * checked is what is read.
+ * @param maxBytes a larger file is refused
  * @returns its bytes, or `null` when it does not exist
  * @throws {Failure} naming the file, or the directory above it, and the command that mends it
  */
-export function readTrusted(path: string, trust: Trust): Buffer | null {
+export function readTrusted(path: string, trust: Trust, maxBytes: number = limits.trustedFileBytes): Buffer | null {
   let descriptor: number;
   try {
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -96,8 +120,11 @@ export function readTrusted(path: string, trust: Trust): Buffer | null {
     });
   }
   try {
-    checkFile(path, fstatSync(descriptor), trust);
+    const stats = fstatSync(descriptor);
+    checkFile(path, stats, trust);
     checkAncestors(path);
+    if (stats.size > maxBytes)
+      throw new Failure('config', `file is larger than ${maxBytes} bytes`, { place: { file: path } });
     return readFileSync(descriptor);
   } finally {
     closeSync(descriptor);
@@ -150,6 +177,6 @@ export function privateDirectory(path: string): string {
       place,
       hint: `chmod 0700 ${directory}`,
     });
-  checkAncestors(join(directory, '.'));
+  checkAncestors(directory);
   return directory;
 }

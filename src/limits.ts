@@ -37,6 +37,10 @@ export const limits = {
   conversationIdleMs: 30 * minute,
   /** Requests in flight in one conversation. */
   pendingPerConversation: 1024,
+  /** Unread by a line client; beyond it its upstream is paused. */
+  lineBufferBytes: 1 * MiB,
+  /** Unread by an upstream on its stdin; beyond it further messages are refused. */
+  upstreamBufferBytes: 64 * MiB,
   /** Messages kept for a client whose GET stream is not open (yet). */
   backlogMessages: 1024,
   backlogBytes: 4 * MiB,
@@ -62,10 +66,17 @@ export const limits = {
   /** scrypt N = 2^17, r = 8, p = 1 (RFC 7914; OWASP's floor): about 0.3 s and 128 MiB per guess. */
   scryptLogN: 17,
 
+  /** Between two looks for what nobody uses any more. */
+  sweepMs: 30 * second,
+
+  /** Config, vault and key files; a thousand upstreams or secrets fit. */
+  trustedFileBytes: 8 * MiB,
   /** One control request. */
   controlBytes: 1 * MiB,
   /** From spawn of a daemon to its readiness. */
   daemonStartMs: 30 * second,
+  /** Between two looks at a process that is ending. */
+  pollMs: 10,
   /** Time that `down` and the end of `run` give the daemon to end its children. */
   daemonStopMs: 10 * second,
 

@@ -1,0 +1,35 @@
+/**
+ * The agent's MCP configuration: which command or URL reaches each upstream. It holds no secret and no token, so it may
+ * lie anywhere: reaching the session's socket is the credential.
+ */
+export interface McpConfigInput {
+  readonly upstreams: readonly string[];
+  /** The session's Unix socket. */
+  readonly socket: string;
+  /** Absolute paths of the Node binary and our entry point. */
+  readonly node: string;
+  readonly main: string;
+  /** Base of the loopback endpoint: servers by HTTP instead of the shim. */
+  readonly url?: string | undefined;
+}
+
+/** Quoted for the shell by which clients run a headers helper. */
+function quote(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** The `mcpServers` form that Claude Code, Gemini CLI, Cursor and others read. */
+export function renderMcpConfig(input: McpConfigInput): string {
+  const { node, main, socket, url } = input;
+  const servers = input.upstreams.map((name) => [
+    name,
+    url === undefined
+      ? { command: node, args: [main, 'connect', '--socket', socket, name] }
+      : {
+          type: 'http',
+          url: `${url}/mcp/${name}`,
+          headersHelper: [node, main, 'headers', '--socket', socket].map(quote).join(' '),
+        },
+  ]);
+  return `${JSON.stringify({ mcpServers: Object.fromEntries(servers) }, null, 2)}\n`;
+}

@@ -1,0 +1,79 @@
+/**
+ * MAY they. Pure: a policy, a caller and a call in, a decision with its rule and reason out. `deny` beats `allow`, no
+ * match is a deny, and every ladder ends in refusal.
+ */
+import { matchGlob } from '../glob.ts';
+import type { Caller } from './session.ts';
+
+/** Without `tools`, `prompts` and `resources` a rule covers everything of the upstreams that it names. */
+export interface Rule {
+  readonly effect: 'allow' | 'deny';
+  readonly upstream: string;
+  readonly tools?: readonly string[];
+  readonly prompts?: readonly string[];
+  readonly resources?: readonly string[];
+}
+
+/** Profile → its rules. */
+export type Policy = ReadonlyMap<string, readonly Rule[]>;
+
+/** What a message touches: something named, the plumbing of the protocol, or a method that we do not know. */
+export type Target =
+  | { readonly kind: 'tool' | 'prompt' | 'resource'; readonly name: string }
+  | { readonly kind: 'protocol' }
+  | { readonly kind: 'unknown' };
+
+export interface Call {
+  readonly upstream: string;
+  readonly method: string;
+  readonly target: Target;
+}
+
+export interface Decision {
+  readonly effect: 'allow' | 'deny';
+  /** `profile/rule N`, `profile/no match`: what the audit shows. */
+  readonly rule: string;
+  readonly reason: string;
+  readonly caller: Caller;
+  readonly call: Call;
+}
+
+const kinds = { tool: 'tools', prompt: 'prompts', resource: 'resources' } as const;
+
+function coversAll(rule: Rule): boolean {
+  return rule.tools === undefined && rule.prompts === undefined && rule.resources === undefined;
+}
+
+function covers(rule: Rule, call: Call): boolean {
+  if (!matchGlob(rule.upstream, call.upstream)) return false;
+  switch (call.target.kind) {
+    case 'tool':
+    case 'prompt':
+    case 'resource': {
+      const { name } = call.target;
+      return coversAll(rule) || (rule[kinds[call.target.kind]]?.some((glob) => matchGlob(glob, name)) ?? false);
+    }
+    case 'protocol':
+      // Opening, listing and ending are part of whatever the rule allows; a deny for some tools does not close the rest.
+      return rule.effect === 'allow' || coversAll(rule);
+    case 'unknown':
+      return coversAll(rule);
+  }
+}
+
+export function evaluate(policy: Policy, caller: Caller, call: Call): Decision {
+  const { profile } = caller.session;
+  const rules = policy.get(profile);
+  if (rules === undefined)
+    return { effect: 'deny', rule: `${profile}/unknown`, reason: 'the profile does not exist', caller, call };
+  let allowed: number | undefined;
+  for (const [index, rule] of rules.entries()) {
+    if (!covers(rule, call)) continue;
+    if (rule.effect === 'deny')
+      return { effect: 'deny', rule: `${profile}/rule ${index + 1}`, reason: 'denied by a rule', caller, call };
+    allowed ??= index;
+  }
+  return allowed === undefined
+    ? { effect: 'deny', rule: `${profile}/no match`, reason: 'no rule allows it', caller, call }
+    : { effect: 'allow', rule: `${profile}/rule ${allowed + 1}`, reason: 'allowed by a rule', caller, call };
+}

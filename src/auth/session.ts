@@ -1,0 +1,160 @@
+/**
+ * WHO asks. A session is one agent run: made on the control plane, reached by its own Unix socket or by a bearer token,
+ * by one uid. {@link Sessions.identify} is the only maker of a {@link Caller}.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { type Refusal, refuse } from '../errors.ts';
+import { limits } from '../limits.ts';
+
+/** The process at the other end, as the kernel tells it; an unknown uid is no Peer. */
+export interface Peer {
+  readonly uid: number;
+  readonly pid: number | null;
+  readonly via: 'unix' | 'tcp';
+}
+
+export interface Session {
+  readonly id: string;
+  readonly profile: string;
+  /** The only uid that may use it. */
+  readonly uid: number;
+  /** What the user calls it; shown in audit and `session list`. */
+  readonly label: string;
+  /** Unix time in milliseconds. */
+  readonly createdAt: number;
+  /** A session with a lease lives as long as the `run` that holds it; one without ends after disuse. */
+  readonly leased: boolean;
+}
+
+declare const identified: unique symbol;
+
+/** A session and a peer that may use it. */
+export interface Caller {
+  readonly session: Session;
+  readonly peer: Peer;
+  readonly [identified]: true;
+}
+
+/** How a request claims its session. */
+export type Claim =
+  | { readonly by: 'socket'; readonly session: string }
+  | { readonly by: 'token'; readonly authorization: readonly string[] };
+
+interface Entry {
+  readonly session: Session;
+  /** SHA-256 of each valid token, oldest first. */
+  readonly tokens: string[];
+  lastUsed: number;
+  connections: number;
+}
+
+export interface SessionPorts {
+  /** Unix time in milliseconds. */
+  readonly now: () => number;
+  readonly random: (bytes: number) => Buffer;
+  /** Called once per session, after its tokens have died. */
+  readonly onEnd: (session: Session, reason: string) => void;
+}
+
+const BEARER = /^bearer ([A-Za-z0-9_-]{43})$/i;
+
+function digest(token: string): string {
+  return createHash('sha256').update(token).digest('base64');
+}
+
+export class Sessions {
+  readonly #entries = new Map<string, Entry>();
+  /** Keyed by digest: what a lookup's timing could tell is about a hash that nobody can steer towards a token's. */
+  readonly #byToken = new Map<string, Entry>();
+  readonly #ports: SessionPorts;
+
+  constructor(ports: Partial<SessionPorts> & Pick<SessionPorts, 'onEnd'>) {
+    this.#ports = { now: Date.now, random: randomBytes, ...ports };
+  }
+
+  create(wanted: Pick<Session, 'profile' | 'uid' | 'label' | 'leased'>): Session | Refusal {
+    this.sweep();
+    if (this.#entries.size >= limits.sessions) return refuse('limit_reached', `${limits.sessions} sessions are open`);
+    const now = this.#ports.now();
+    const id = this.#ports.random(16).toString('base64url');
+    const session: Session = Object.freeze({ id, createdAt: now, ...wanted });
+    this.#entries.set(id, { session, tokens: [], lastUsed: now, connections: 0 });
+    return session;
+  }
+
+  /** A new bearer token (32 random bytes) for the session; only its digest is kept. */
+  mintToken(sessionId: string): string | null {
+    const entry = this.#entries.get(sessionId);
+    if (entry === undefined) return null;
+    const token = this.#ports.random(32).toString('base64url');
+    const key = digest(token);
+    entry.tokens.push(key);
+    this.#byToken.set(key, entry);
+    if (entry.tokens.length > limits.tokensPerSession) this.#byToken.delete(entry.tokens.shift() as string);
+    return token;
+  }
+
+  /** The ladder: a claim that names a live session, by the uid that owns it; everything else is refused. */
+  identify(peer: Peer | null, claim: Claim): Caller | Refusal {
+    if (peer === null) return refuse('peer_refused', 'the peer is unknown');
+    const entry = claim.by === 'socket' ? this.#entries.get(claim.session) : this.#byBearer(claim.authorization);
+    if (entry === undefined)
+      return refuse('unauthenticated', claim.by === 'socket' ? 'the session has ended' : 'no valid session token');
+    if (entry.session.uid !== peer.uid) return refuse('peer_refused', 'the session belongs to another user');
+    const now = this.#ports.now();
+    if (this.#expired(entry, now)) {
+      this.end(entry.session.id, 'expired');
+      return refuse('unauthenticated', 'the session has expired');
+    }
+    entry.lastUsed = now;
+    return { session: entry.session, peer } as Caller;
+  }
+
+  /** Exactly one header of exactly the right form: no list, no white space, no other scheme (B3). */
+  #byBearer(authorization: readonly string[]): Entry | undefined {
+    if (authorization.length !== 1) return undefined;
+    const token = BEARER.exec(authorization[0] as string)?.[1];
+    return token === undefined ? undefined : this.#byToken.get(digest(token));
+  }
+
+  #expired(entry: Entry, now: number): boolean {
+    return !entry.session.leased && entry.connections === 0 && now - entry.lastUsed > limits.sessionIdleMs;
+  }
+
+  /** While a connection is open its session does not expire. */
+  hold(sessionId: string): () => void {
+    const entry = this.#entries.get(sessionId);
+    if (entry === undefined) return () => {};
+    entry.connections++;
+    return () => {
+      entry.connections--;
+      entry.lastUsed = this.#ports.now();
+    };
+  }
+
+  end(sessionId: string, reason: string): boolean {
+    const entry = this.#entries.get(sessionId);
+    if (entry === undefined) return false;
+    this.#entries.delete(sessionId);
+    for (const key of entry.tokens) this.#byToken.delete(key);
+    this.#ports.onEnd(entry.session, reason);
+    return true;
+  }
+
+  /** Ends the sessions that nobody used for too long. */
+  sweep(): void {
+    const now = this.#ports.now();
+    for (const entry of [...this.#entries.values()])
+      if (this.#expired(entry, now)) this.end(entry.session.id, 'expired');
+  }
+
+  list(): readonly (Session & { readonly lastUsed: number })[] {
+    return [...this.#entries.values()].map(({ session, lastUsed }) => ({ ...session, lastUsed }));
+  }
+
+  /** A uid without a session has no business on our port. */
+  knowsUid(uid: number): boolean {
+    for (const { session } of this.#entries.values()) if (session.uid === uid) return true;
+    return false;
+  }
+}

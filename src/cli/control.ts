@@ -1,0 +1,109 @@
+/** The CLI's end of the control plane. */
+import { type IncomingMessage, request } from 'node:http';
+import { Failure } from '../errors.ts';
+import type { SessionReport, SessionWish } from '../proxy/control.ts';
+
+export interface Lease {
+  readonly report: SessionReport;
+  /** Ends the session. */
+  readonly release: () => void;
+  /** Resolves when the daemon has gone away. */
+  readonly lost: Promise<void>;
+}
+
+function failureOf(status: number | undefined, body: string): Failure {
+  let reason = `status ${status}`;
+  try {
+    reason = (JSON.parse(body) as { error?: string }).error ?? reason;
+  } catch {
+    // Not ours to parse: the status has to do.
+  }
+  return new Failure('daemon', reason);
+}
+
+async function text(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString();
+}
+
+export class ControlClient {
+  readonly #socket: string;
+
+  constructor(socket: string) {
+    this.#socket = socket;
+  }
+
+  #send(method: string, path: string, body?: object): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const sent = request({
+        socketPath: this.#socket,
+        method,
+        path,
+        headers: { host: 'localhost', ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      });
+      sent.on('error', (error: NodeJS.ErrnoException) =>
+        reject(
+          new Failure('daemon', `cannot reach the daemon: ${error.code ?? error.message}`, {
+            hint: 'start it with: ostiary up',
+            cause: error,
+          }),
+        ),
+      );
+      sent.on('response', resolve);
+      sent.end(body === undefined ? undefined : JSON.stringify(body));
+    });
+  }
+
+  async #json<T>(method: string, path: string, body?: object): Promise<T> {
+    const response = await this.#send(method, path, body);
+    const answer = await text(response);
+    if ((response.statusCode ?? 500) >= 400) throw failureOf(response.statusCode, answer);
+    return (answer === '' ? undefined : JSON.parse(answer)) as T;
+  }
+
+  status<T>(): Promise<T> {
+    return this.#json('GET', '/v1/status');
+  }
+
+  openSession(wish: SessionWish): Promise<SessionReport> {
+    return this.#json('POST', '/v1/sessions', wish);
+  }
+
+  listSessions<T>(): Promise<T> {
+    return this.#json('GET', '/v1/sessions');
+  }
+
+  endSession(id: string): Promise<void> {
+    return this.#json('DELETE', `/v1/sessions/${encodeURIComponent(id)}`);
+  }
+
+  async secretsIn(env: Readonly<Record<string, string>>): Promise<readonly string[]> {
+    return (await this.#json<{ remove: string[] }>('POST', '/v1/environment', { env })).remove;
+  }
+
+  auditHead(): Promise<{ seq: number; hash: string }> {
+    return this.#json('GET', '/v1/audit/head');
+  }
+
+  shutdown(): Promise<void> {
+    return this.#json('POST', '/v1/shutdown');
+  }
+
+  /** A session that lives while this process keeps its connection, and ends with it however it ends. */
+  async lease(wish: Omit<SessionWish, 'lease'>): Promise<Lease> {
+    const response = await this.#send('POST', '/v1/sessions', { ...wish, lease: true });
+    if (response.statusCode !== 200) throw failureOf(response.statusCode, await text(response));
+    const lost = new Promise<void>((resolve) => response.on('close', resolve));
+    const report = await new Promise<SessionReport>((resolve, reject) => {
+      let line = '';
+      response.on('error', () => {});
+      response.on('close', () => reject(new Failure('daemon', 'the daemon ended')));
+      response.on('data', (chunk: Buffer) => {
+        line += chunk.toString();
+        if (line.endsWith('\n')) resolve(JSON.parse(line) as SessionReport);
+      });
+    });
+    return { report, release: () => response.destroy(), lost };
+  }
+}

@@ -1,0 +1,172 @@
+/** The daemon that a command works with: the one that runs, or a private one that ends with the command. */
+import { spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { loadConfig, locateConfig } from '../config/load.ts';
+import type { Config } from '../config/types.ts';
+import { Vault } from '../credentials/vault.ts';
+import { controlSocket, type Ready } from '../daemon.ts';
+import { daemonEnvironment, sealedForSpawn } from '../environment.ts';
+import { Failure } from '../errors.ts';
+import { privateDirectory } from '../files.ts';
+import { limits } from '../limits.ts';
+import { tryLockFile, unlockFile } from '../os/index.ts';
+import { runtimeDirectory, stateDirectory, version } from '../paths.ts';
+import { ControlClient } from './control.ts';
+import { mainFile } from './main-file.ts';
+import { daemonFlags, referencedVariables } from './serve.ts';
+import { type UnlockOptions, unlockBy } from './vault.ts';
+
+export interface DaemonChoice extends UnlockOptions {
+  /** Value of `--config`. */
+  readonly config?: string;
+}
+
+export interface FoundDaemon {
+  readonly client: ControlClient;
+  /** Ends it, if it is private to this command. */
+  readonly release: () => Promise<void>;
+}
+
+interface Status {
+  readonly version: string;
+  readonly config: string | null;
+}
+
+/** The resident daemon, if one runs. */
+export async function residentDaemon(): Promise<{ client: ControlClient; status: Status } | null> {
+  const socket = controlSocket(runtimeDirectory(process.env));
+  if (!existsSync(socket)) return null;
+  const client = new ControlClient(socket);
+  try {
+    return { client, status: await client.status<Status>() };
+  } catch (error) {
+    const code = error instanceof Failure && error.cause instanceof Error && 'code' in error.cause ? error.cause.code : '';
+    // The socket outlived a daemon that was killed.
+    if (code === 'ECONNREFUSED' || code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+export interface SpawnedDaemon {
+  readonly ready: Ready;
+  readonly pid: number;
+  /** While it is open a private daemon lives. */
+  readonly lifeline: Writable;
+  readonly exited: Promise<void>;
+}
+
+async function firstLine(stream: Readable): Promise<string | null> {
+  let text = '';
+  for await (const chunk of stream) {
+    text += String(chunk);
+    const end = text.indexOf('\n');
+    if (end >= 0) return text.slice(0, end);
+  }
+  return null;
+}
+
+/** The passphrase, if this configuration and vault need one: asked here, where the terminal is. */
+async function passphraseFor(config: Config, choice: UnlockOptions): Promise<Buffer | null> {
+  const usesVault = [...config.upstreams.values()].some(({ secrets }) =>
+    Object.values(secrets).some(({ source }) => source === 'vault'),
+  );
+  if (!usesVault || Vault.kind(stateDirectory(process.env)) !== 'passphrase') return null;
+  return (await unlockBy(choice).passphrase?.()) ?? null;
+}
+
+/**
+ * Starts `ostiary serve` with a clean environment and waits until it is ready; its log goes to `daemon.log` in the
+ * state directory.
+ * @param privateTo the directory for its sockets, when it is to end with its lifeline
+ * @throws {Failure} with what the daemon said before it ended
+ */
+export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Promise<SpawnedDaemon> {
+  const config = loadConfig({ config: choice.config, env: process.env });
+  const passphrase = await passphraseFor(config, choice);
+  const logFile = join(privateDirectory(stateDirectory(process.env)), 'daemon.log');
+  const log = openSync(logFile, 'a', 0o600);
+  const args = [
+    ...daemonFlags(),
+    mainFile,
+    'serve',
+    ...(choice.config === undefined ? [] : ['--config', locateConfig({ config: choice.config, env: process.env }).file]),
+    ...(passphrase === null ? [] : ['--passphrase-fd', '3']),
+    ...(privateTo === undefined ? [] : ['--private', privateTo]),
+  ];
+  const env = daemonEnvironment(process.env, referencedVariables(config));
+  const child = spawn(process.execPath, args, {
+    cwd: '/',
+    env: sealedForSpawn(env),
+    // A Ctrl-C in the terminal is for the agent; the daemon ends after it.
+    detached: true,
+    stdio: ['pipe', 'pipe', log, 'pipe'],
+  });
+  closeSync(log);
+  const gift = child.stdio[3] as Writable;
+  gift.on('error', () => {});
+  gift.end(passphrase ?? undefined);
+  const lifeline = child.stdin as Writable;
+  lifeline.on('error', () => {});
+  const exited = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve());
+    child.once('error', () => resolve());
+  });
+  const timer = setTimeout(() => child.kill('SIGKILL'), limits.daemonStartMs);
+  const line = await firstLine(child.stdout as Readable);
+  clearTimeout(timer);
+  passphrase?.fill(0);
+  if (line === null || !line.startsWith('{'))
+    throw new Failure('daemon', 'the daemon did not start', { hint: `tail ${logFile}` });
+  return { ready: JSON.parse(line) as Ready, pid: child.pid as number, lifeline, exited: Object.assign(exited, { child }) };
+}
+
+/** Directories of private daemons that were killed before they could remove them. */
+function removeStale(directory: string): void {
+  for (const name of readdirSync(directory)) {
+    const path = join(directory, name);
+    if (!name.startsWith('run-') || Date.now() - statSync(path).mtimeMs < limits.daemonStartMs) continue;
+    const lock = openSync(join(path, 'daemon.lock'), 'a', 0o600);
+    const stale = tryLockFile(lock);
+    if (stale) {
+      rmSync(path, { recursive: true, force: true });
+      unlockFile(lock);
+    }
+    closeSync(lock);
+  }
+}
+
+async function privateDaemon(choice: DaemonChoice): Promise<FoundDaemon> {
+  const directory = privateDirectory(runtimeDirectory(process.env));
+  removeStale(directory);
+  const own = mkdtempSync(join(directory, 'run-'));
+  try {
+    const { ready, lifeline, exited } = await spawnDaemon(choice, own);
+    return {
+      client: new ControlClient(ready.control),
+      release: async () => {
+        lifeline.end();
+        await exited;
+      },
+    };
+  } catch (error) {
+    rmSync(own, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/**
+ * The running daemon, if it is of this version and of the configuration that was asked for; a private one otherwise.
+ */
+export async function findDaemon(choice: DaemonChoice): Promise<FoundDaemon> {
+  const resident = await residentDaemon();
+  if (resident === null) return privateDaemon(choice);
+  const wanted = locateConfig({ config: choice.config, env: process.env });
+  if (wanted.from !== 'default' && wanted.file !== resident.status.config) return privateDaemon(choice);
+  if (resident.status.version !== version)
+    throw new Failure('daemon', `the daemon is version ${resident.status.version}, this is ${version}`, {
+      hint: 'ostiary down && ostiary up',
+    });
+  return { client: resident.client, release: async () => {} };
+}

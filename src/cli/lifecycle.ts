@@ -1,0 +1,123 @@
+/** `up`, `down`, `status`: the resident daemon. */
+import { Command } from 'commander';
+import { Failure } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { controlSocket } from '../daemon.ts';
+import { runtimeDirectory } from '../paths.ts';
+import { ControlClient } from './control.ts';
+import { type DaemonChoice, residentDaemon, spawnDaemon } from './find-daemon.ts';
+import { levelInForce } from './level.ts';
+import { passphraseFdOption } from './vault.ts';
+
+interface StatusReport {
+  readonly pid: number;
+  readonly version: string;
+  readonly url: string | null;
+  readonly config: string | null;
+  readonly state: string;
+  readonly uptimeMs: number;
+  readonly policy: string | readonly string[];
+  readonly hardening: readonly { measure: string; inForce: boolean; detail?: string }[];
+  readonly sessions: number;
+  readonly conversations: number;
+  readonly upstreams: readonly {
+    name: string;
+    lifecycle: string;
+    running: readonly number[];
+    starts: number;
+    lastExit: string | null;
+    lastProblem: string | null;
+  }[];
+  readonly credentials: readonly { label: string; redactable: boolean }[];
+  readonly audit: { readonly file: string; readonly seq: number };
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+async function up(options: DaemonChoice): Promise<void> {
+  const resident = await residentDaemon();
+  if (resident !== null)
+    throw new Failure('daemon', 'a daemon is already running', { hint: 'ostiary status, or ostiary down' });
+  const { ready, pid } = await spawnDaemon(options);
+  print(`ostiary ${ready.version} is up: pid ${pid}${ready.url === null ? '' : `, ${ready.url}`}`);
+  // The daemon goes on alone: our ends of its pipes must not keep us.
+  process.exit(0);
+}
+
+function alive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+async function down(): Promise<void> {
+  const client = new ControlClient(controlSocket(runtimeDirectory(process.env)));
+  if ((await residentDaemon()) === null)
+    throw new Failure('daemon', 'no daemon is running', { hint: 'ostiary up starts one' });
+  const { pid } = await client.status<StatusReport>();
+  await client.shutdown();
+  const deadline = Date.now() + limits.daemonStopMs;
+  while (alive(pid) && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, limits.pollMs));
+  if (alive(pid))
+    throw new Failure('daemon', `the daemon (pid ${pid}) did not stop in ${limits.daemonStopMs / 1000} s`, {
+      hint: `kill -KILL ${pid}; its upstreams end with it`,
+    });
+  print('ostiary is down');
+}
+
+function duration(ms: number): string {
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 1) return `${Math.floor(ms / 1000)} s`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 1 ? `${minutes} min` : `${hours} h ${minutes % 60} min`;
+}
+
+function describe(report: StatusReport): string[] {
+  const weak = report.hardening.filter(({ inForce }) => !inForce);
+  const lines = [
+    `ostiary ${report.version}: pid ${report.pid}, up ${duration(report.uptimeMs)}`,
+    `isolation   ${levelInForce}`,
+    `hardening   ${weak.length === 0 ? 'daemon: all in force' : `NOT in force: ${weak.map((one) => one.measure).join(', ')}`}; upstreams: none yet`,
+    `endpoint    ${report.url ?? 'Unix sockets only'}`,
+    `config      ${report.config ?? 'none'}`,
+    `policy      ${typeof report.policy === 'string' ? report.policy : `profiles: ${report.policy.join(', ')}`}`,
+    `sessions    ${report.sessions}, with ${report.conversations} conversations`,
+    `audit       ${report.audit.file}, ${report.audit.seq} records`,
+  ];
+  for (const one of report.upstreams) {
+    const state = one.lifecycle === 'disabled' ? 'disabled' : `${one.running.length} running, ${one.starts} started`;
+    lines.push(`upstream    ${one.name}: ${state}${one.lastExit === null ? '' : `; the last one ${one.lastExit}`}`);
+    if (one.lastProblem !== null) lines.push(`            problem: ${one.lastProblem}`);
+  }
+  for (const { label, redactable } of report.credentials)
+    if (!redactable) lines.push(`warning     ${label} is too short to be redacted from answers`);
+  return lines;
+}
+
+async function status(options: { json?: boolean }): Promise<void> {
+  const resident = await residentDaemon();
+  if (resident === null)
+    throw new Failure('daemon', 'no daemon is running', { hint: 'ostiary up starts one; ostiary run needs none' });
+  const report = await resident.client.status<StatusReport>();
+  if (options.json) print(JSON.stringify(report, null, 2));
+  else for (const line of describe(report)) print(line);
+}
+
+export function lifecycleCommands(): Command[] {
+  return [
+    new Command('up')
+      .description('start the resident daemon')
+      .option('--config <file>', 'configuration file')
+      .option(...passphraseFdOption)
+      .action(up),
+    new Command('down').description('end the resident daemon and everything that it started').action(down),
+    new Command('status')
+      .description('how the resident daemon is, and which isolation level is in force')
+      .option('--json', 'as one JSON object')
+      .action(status),
+  ];
+}

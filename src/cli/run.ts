@@ -1,0 +1,105 @@
+/** `ostiary run -- AGENT…`: an agent with a session, and without a secret in its environment or configuration. */
+import { rmSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { Command } from 'commander';
+import { runAgent } from '../agents/launch.ts';
+import { renderMcpConfig } from '../agents/mcp-config.ts';
+import { loadConfig } from '../config/load.ts';
+import { agentEnvironment } from '../environment.ts';
+import { Failure } from '../errors.ts';
+import { writeAtomic } from '../files.ts';
+import { Watchdog } from '../os/watchdog.ts';
+import type { ControlClient } from './control.ts';
+import { type DaemonChoice, findDaemon } from './find-daemon.ts';
+import { levelInForce } from './level.ts';
+import { mainFile } from './main-file.ts';
+import { passphraseFdOption } from './vault.ts';
+
+interface RunOptions extends DaemonChoice {
+  readonly profile: string;
+  readonly configOut?: string;
+  readonly http?: boolean;
+  readonly env: readonly string[];
+  readonly quiet?: boolean;
+}
+
+/** Stands for the path of the generated configuration among the agent's arguments. */
+const PLACEHOLDER = '{mcp-config}';
+
+/** The allow-list first, then whatever of it holds a secret by name or value goes too. */
+async function cleanEnvironment(client: ControlClient, pass: readonly string[]): Promise<Record<string, string>> {
+  const kept = agentEnvironment(process.env, { pass, removeNames: [] });
+  const removeNames = await client.secretsIn(kept);
+  return agentEnvironment(process.env, { pass, removeNames });
+}
+
+/** Ends this process the way that the agent ended, so that a shell sees the same. */
+function endAs({ code, signal }: { code: number | null; signal: NodeJS.Signals | null }): void {
+  if (signal === null) {
+    process.exitCode = code ?? 1;
+    return;
+  }
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+  // Where the signal is ignored: what a shell would report.
+  process.exitCode = 1;
+}
+
+async function run(command: string, args: readonly string[], options: RunOptions): Promise<void> {
+  const config = loadConfig({ config: options.config, env: process.env });
+  if (config.upstreams.size === 0)
+    throw new Failure('config', 'no upstreams are configured', {
+      hint: 'ostiary config example prints a starter; ostiary config path says where it goes',
+    });
+  const daemon = await findDaemon(options);
+  const watchdog = Watchdog.start();
+  let configFile: string | null = null;
+  try {
+    const { report, release } = await daemon.client.lease({
+      profile: options.profile,
+      label: basename(command),
+      token: false,
+    });
+    const env = await cleanEnvironment(daemon.client, [...config.agent.env, ...options.env]);
+    configFile = resolve(options.configOut ?? join(dirname(report.socket), 'mcp-config.json'));
+    const { upstreams, socket } = report;
+    const url = options.http === true ? (report.url ?? undefined) : undefined;
+    writeAtomic(configFile, renderMcpConfig({ upstreams, socket, url, node: process.execPath, main: mainFile }));
+    if (options.quiet !== true) process.stderr.write(`ostiary: ${levelInForce}\n`);
+    const path = configFile;
+    const exit = await runAgent(
+      {
+        command,
+        args: args.map((arg) => arg.replaceAll(PLACEHOLDER, path)),
+        env: { ...env, OSTIARY_MCP_CONFIG: path },
+      },
+      (pid) => watchdog.guardProcess(pid),
+    );
+    release();
+    endAs(exit);
+  } finally {
+    if (configFile !== null) rmSync(configFile, { force: true });
+    await Promise.all([daemon.release(), watchdog.close()]);
+  }
+}
+
+function collect(value: string, all: readonly string[]): string[] {
+  return [...all, value];
+}
+
+export function runCommand(): Command {
+  return new Command('run')
+    .description('run an agent that uses the upstreams and holds none of their credentials')
+    .usage('[options] -- AGENT [ARGUMENT…]')
+    .argument('<agent>', 'the command to run')
+    .argument('[arguments...]', `its arguments; ${PLACEHOLDER} stands for the path of its mcp-config.json`)
+    .option('--profile <name>', 'policy profile of the session', 'default')
+    .option('--config <file>', 'configuration file')
+    .option('--config-out <file>', 'where to write mcp-config.json (removed at the end)')
+    .option('--http', 'servers by loopback HTTP with a headers helper, instead of the shim')
+    .option('--env <name>', 'hand this environment variable to the agent too (repeatable; * and ? match)', collect, [])
+    .option('--quiet', 'do not print the isolation level')
+    .option(...passphraseFdOption)
+    .passThroughOptions()
+    .action(run);
+}

@@ -1,0 +1,233 @@
+/** `ostiary secret`: putting secrets into the vault. Values come from the terminal or stdin and are never shown. */
+import { Command } from 'commander';
+import { loadConfig } from '../config/load.ts';
+import type { Config } from '../config/types.ts';
+import { CREDENTIAL_NAME } from '../credentials/ref.ts';
+import { Scrubber } from '../credentials/scrubber.ts';
+import type { Secret } from '../credentials/secret.ts';
+import { rawSecretBytes, sealValue } from '../credentials/value.ts';
+import { secretExists, secretMissing, Vault } from '../credentials/vault.ts';
+import { Failure } from '../errors.ts';
+import { stateDirectory } from '../paths.ts';
+import { askNewHidden } from './prompt.ts';
+import {
+  keyFileWarning,
+  passphraseFdOption,
+  type UnlockOptions,
+  unlockBy,
+  type VaultPorts,
+} from './vault.ts';
+
+export interface SecretPorts extends VaultPorts {
+  readonly now: () => Date;
+}
+
+/** An upstream's environment variable that is filled from the vault. */
+interface Use {
+  readonly upstream: string;
+  readonly variable: string;
+}
+
+function usesOf(config: Config, name: string): Use[] {
+  return [...config.upstreams.values()].flatMap(({ name: upstream, secrets }) =>
+    Object.entries(secrets)
+      .filter(([, ref]) => ref.source === 'vault' && ref.name === name)
+      .map(([variable]) => ({ upstream, variable })),
+  );
+}
+
+function formatUses(uses: readonly Use[]): string {
+  return uses.map(({ upstream, variable }) => `${upstream}.${variable}`).join(', ');
+}
+
+function configOf(command: Command): Config {
+  const { config } = command.optsWithGlobals<{ config?: string }>();
+  return loadConfig({ config, env: process.env });
+}
+
+/**
+ * The one name on the command line. Messages do not repeat it, nor anything after it: what was typed there may be the
+ * secret itself.
+ */
+function onlyName(command: Command): string {
+  const [name = '', ...extra] = command.args;
+  if (extra.length > 0)
+    throw new Failure(
+      'usage',
+      'a value on the command line is refused: other users and the shell history see it',
+      {
+        hint: `ostiary secret ${command.name()} NAME, then type the value, or pipe it in`,
+      },
+    );
+  if (!CREDENTIAL_NAME.test(name))
+    throw new Failure(
+      'usage',
+      'that is no name for a secret: expected letters, digits and _ . -, at most 64',
+      {
+        hint: `ostiary secret ${command.name()} notion-token`,
+      },
+    );
+  return name;
+}
+
+async function readInput(): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    length += chunk.length;
+    if (length > rawSecretBytes) break;
+  }
+  const value = Buffer.concat(chunks);
+  for (const chunk of chunks) chunk.fill(0);
+  return value;
+}
+
+async function readValue(name: string, ports: SecretPorts): Promise<Secret> {
+  const raw = process.stdin.isTTY
+    ? await askNewHidden(`value of ${name}`, `pipe it in: ostiary secret set ${name} < FILE`)
+    : await readInput();
+  const secret = sealValue(`vault:${name}`, raw);
+  const result = new Scrubber().add(secret);
+  if (!result.redactable)
+    ports.warn(`vault:${name} is ${result.reason}: it cannot be taken out of what upstreams answer`);
+  return secret;
+}
+
+function refuseSharedInput({ passphraseFd }: UnlockOptions): void {
+  if (passphraseFd === '0' && !process.stdin.isTTY)
+    throw new Failure('usage', '--passphrase-fd 0: standard input carries the value', {
+      hint: 'use another descriptor: --passphrase-fd 3 3</path/of/the/passphrase',
+    });
+}
+
+async function set(command: Command, options: UnlockOptions, ports: SecretPorts): Promise<void> {
+  const name = onlyName(command);
+  refuseSharedInput(options);
+  const directory = stateDirectory(process.env);
+  const { vault, created } = await Vault.openOrCreate(directory, { kind: 'key-file' }, unlockBy(options));
+  if (created) for (const line of keyFileWarning(directory)) ports.warn(line);
+  // Before the value is typed; `vault.set` looks again.
+  if (await vault.has(name)) throw secretExists(name);
+  await vault.set(name, await readValue(name, ports), ports.now());
+}
+
+async function rotate(command: Command, options: UnlockOptions, ports: SecretPorts): Promise<void> {
+  const name = onlyName(command);
+  refuseSharedInput(options);
+  const uses = usesOf(configOf(command), name);
+  const vault = await Vault.open(stateDirectory(process.env), unlockBy(options));
+  if (!(await vault.has(name))) throw secretMissing(name);
+  await vault.rotate(name, await readValue(name, ports), ports.now());
+  const upstreams = [...new Set(uses.map(({ upstream }) => upstream))];
+  if (upstreams.length > 0)
+    ports.warn(`running upstreams keep the old value until they are started again: ${upstreams.join(', ')}`);
+}
+
+async function remove(
+  command: Command,
+  name: string,
+  options: UnlockOptions & { force?: true },
+  ports: SecretPorts,
+): Promise<void> {
+  const uses = options.force === undefined ? usesOf(configOf(command), name) : [];
+  if (uses.length > 0)
+    throw new Failure('credential', `vault:${name} is used by ${formatUses(uses)}`, {
+      hint: `ostiary secret rm ${name} --force`,
+    });
+  const vault = await Vault.open(stateDirectory(process.env), unlockBy(options));
+  await vault.remove(name);
+  ports.warn(`removed vault:${name}`);
+}
+
+/** `3 days`: whole units, the largest that fits. */
+function formatAge(milliseconds: number): string {
+  const units = [
+    [86_400_000, 'day'],
+    [3_600_000, 'hour'],
+    [60_000, 'minute'],
+  ] as const;
+  for (const [size, unit] of units) {
+    const count = Math.floor(milliseconds / size);
+    if (count > 0) return `${count} ${unit}${count === 1 ? '' : 's'}`;
+  }
+  return 'under a minute';
+}
+
+function formatTable(rows: readonly (readonly string[])[]): string[] {
+  const width = (column: number): number => Math.max(...rows.map((row) => row[column]?.length ?? 0));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(width(column)))
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+async function list(
+  command: Command,
+  options: UnlockOptions & { json?: true },
+  ports: SecretPorts,
+): Promise<void> {
+  const directory = stateDirectory(process.env);
+  const config = configOf(command);
+  const entries =
+    Vault.kind(directory) === null ? [] : await (await Vault.open(directory, unlockBy(options))).list();
+  const now = ports.now().getTime();
+  if (options.json === true) {
+    const rows = entries.map((entry) => ({
+      ...entry,
+      label: `vault:${entry.name}`,
+      usedBy: usesOf(config, entry.name),
+    }));
+    ports.print(JSON.stringify(rows, null, 2));
+  } else if (entries.length === 0) ports.warn('no secrets yet; to add one: ostiary secret set NAME');
+  else {
+    const rows = entries.map(({ name, updated }) => [
+      name,
+      `vault:${name}`,
+      formatAge(now - Date.parse(updated)),
+      formatUses(usesOf(config, name)) || '-',
+    ]);
+    for (const line of formatTable([['NAME', 'LABEL', 'CHANGED', 'USED BY'], ...rows])) ports.print(line);
+  }
+}
+
+export function secretCommand(ports: Partial<SecretPorts> = {}): Command {
+  const all: SecretPorts = {
+    print: (line) => void process.stdout.write(`${line}\n`),
+    warn: (line) => void process.stderr.write(`ostiary: ${line}\n`),
+    now: () => new Date(),
+    ...ports,
+  };
+  const secret = new Command('secret').description('manage the secrets in the vault; values are never shown');
+  const writing = (name: 'set' | 'rotate', description: string, action: typeof set): void => {
+    secret
+      .command(name)
+      .description(description)
+      .argument('<NAME>')
+      .option(...passphraseFdOption)
+      // Commander would print what it does not know: it may be the value.
+      .allowExcessArguments()
+      .allowUnknownOption()
+      .action((_name: string, options: UnlockOptions, command: Command) => action(command, options, all));
+  };
+  writing('set', 'add a secret; its value is typed without echo, or read from standard input', set);
+  writing('rotate', 'replace the value of a secret', rotate);
+  secret
+    .command('list')
+    .description('names, ages and uses')
+    .option('--json', 'as JSON')
+    .option(...passphraseFdOption)
+    .action((options: UnlockOptions & { json?: true }, command: Command) => list(command, options, all));
+  secret
+    .command('rm')
+    .description('remove a secret that no upstream uses')
+    .argument('<NAME>')
+    .option('--force', 'even if the configuration uses it')
+    .option(...passphraseFdOption)
+    .action((name: string, options: UnlockOptions & { force?: true }, command: Command) =>
+      remove(command, name, options, all),
+    );
+  return secret;
+}

@@ -1,0 +1,82 @@
+/** `ostiary serve`: the daemon in the foreground. `up` and `run` start it the same way. */
+import { rmSync, writeSync } from 'node:fs';
+import { Command } from 'commander';
+import { loadConfig } from '../config/load.ts';
+import type { Config } from '../config/types.ts';
+import { Daemon } from '../daemon.ts';
+import { daemonEnvironment, isCleanDaemonEnvironment } from '../environment.ts';
+import { harden, replaceProcess } from '../os/index.ts';
+import { runtimeDirectory, stateDirectory } from '../paths.ts';
+import { mainFile } from './main-file.ts';
+import { passphraseFdOption, unlockBy } from './vault.ts';
+
+interface ServeOptions {
+  readonly config?: string;
+  readonly passphraseFd?: string;
+  readonly private?: string;
+}
+
+/** Names of the variables that `env:` references read: the only ones of its caller that a daemon keeps beyond the list. */
+export function referencedVariables(config: Config): string[] {
+  return [...config.upstreams.values()].flatMap(({ secrets }) =>
+    Object.values(secrets).flatMap((ref) => (ref.source === 'env' ? [ref.name] : [])),
+  );
+}
+
+/**
+ * Flags of the daemon's Node: a small young generation (64 sessions under load need 40 MB less), and no inspector on
+ * SIGUSR1 where this Node can be told so from the start.
+ */
+export function daemonFlags(): string[] {
+  const noInspector = '--disable-sigusr1';
+  return ['--max-semi-space-size=1', ...(process.allowedNodeEnvironmentFlags.has(noInspector) ? [noInspector] : [])];
+}
+
+/** Leaves the caller's environment behind, and with it whatever NODE_OPTIONS or a loader variable would do (I1). */
+function reexecuteCleanly(config: Config, passphraseFd: number | undefined): void {
+  const names = referencedVariables(config);
+  const flagged = daemonFlags().every((flag) => process.execArgv.includes(flag));
+  if (flagged && isCleanDaemonEnvironment(process.env, names)) return;
+  const argv = [process.execPath, ...daemonFlags(), mainFile, ...process.argv.slice(2)];
+  replaceProcess(
+    process.execPath,
+    argv,
+    daemonEnvironment(process.env, names),
+    passphraseFd === undefined ? [] : [passphraseFd],
+  );
+}
+
+async function serve(options: ServeOptions): Promise<void> {
+  const config = loadConfig({ config: options.config, env: process.env });
+  const passphraseFd = options.passphraseFd === undefined ? undefined : Number(options.passphraseFd);
+  reexecuteCleanly(config, passphraseFd);
+  const hardening = harden();
+  const runtime = options.private ?? runtimeDirectory(process.env);
+  const daemon = await Daemon.start({
+    config,
+    stateDirectory: stateDirectory(process.env),
+    runtimeDirectory: runtime,
+    env: process.env,
+    unlock: unlockBy(options),
+    hardening,
+    writeLog: (line) => writeSync(2, line),
+  });
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void daemon.stop(signal));
+  if (options.private !== undefined) {
+    // A private daemon lives as long as the `run` that holds the other end of its standard input.
+    process.stdin.on('close', () => void daemon.stop('its run ended')).resume();
+  }
+  writeSync(1, `${JSON.stringify(daemon.ready())}\n`);
+  await daemon.stopped;
+  if (options.private !== undefined) rmSync(options.private, { recursive: true, force: true });
+  process.exit(0);
+}
+
+export function serveCommand(): Command {
+  return new Command('serve')
+    .description('run the daemon in the foreground; prints one line of JSON when it is ready')
+    .option('--config <file>', 'configuration file')
+    .option(...passphraseFdOption)
+    .option('--private <directory>', 'end with standard input, and keep sockets in this directory')
+    .action(serve);
+}

@@ -1,0 +1,79 @@
+/** `ostiary session`: sessions without `run`, for clients that are started in other ways. */
+import { Command } from 'commander';
+import { renderMcpConfig } from '../agents/mcp-config.ts';
+import { Failure } from '../errors.ts';
+import type { ControlClient } from './control.ts';
+import { residentDaemon } from './find-daemon.ts';
+import { mainFile } from './main-file.ts';
+
+interface SessionLine {
+  readonly id: string;
+  readonly profile: string;
+  readonly label: string;
+  readonly socket: string;
+  readonly createdAt: number;
+  readonly lastUsed: number;
+  readonly leased: boolean;
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+async function daemon(): Promise<ControlClient> {
+  const resident = await residentDaemon();
+  if (resident === null)
+    throw new Failure('daemon', 'no daemon is running', { hint: 'a session needs one: ostiary up' });
+  return resident.client;
+}
+
+interface NewOptions {
+  readonly profile: string;
+  readonly label: string;
+  readonly token?: boolean;
+  readonly http?: boolean;
+  readonly json?: boolean;
+}
+
+async function create(options: NewOptions): Promise<void> {
+  const client = await daemon();
+  const { profile, label } = options;
+  const report = await client.openSession({ profile, label, token: options.token === true, lease: false });
+  if (options.json) return print(JSON.stringify(report, null, 2));
+  process.stderr.write(`ostiary: session ${report.id}; end it with: ostiary session end ${report.id}\n`);
+  if (report.token !== undefined) return print(report.token);
+  if (options.http && report.url === null)
+    throw new Failure('daemon', 'this system does not tell whose a TCP connection is: Unix sockets only');
+  const { upstreams, socket } = report;
+  const url = options.http ? (report.url ?? undefined) : undefined;
+  process.stdout.write(renderMcpConfig({ upstreams, socket, url, node: process.execPath, main: mainFile }));
+}
+
+async function list(options: { json?: boolean }): Promise<void> {
+  const sessions = await (await daemon()).listSessions<SessionLine[]>();
+  if (options.json) return print(JSON.stringify(sessions, null, 2));
+  if (sessions.length === 0) return print('no sessions');
+  for (const { id, profile, label, leased, lastUsed } of sessions) {
+    const used = new Date(lastUsed).toISOString();
+    print(`${id}  ${profile}  ${label === '' ? '-' : label}  ${leased ? 'run' : 'until idle'}  last used ${used}`);
+  }
+}
+
+export function sessionCommand(): Command {
+  const session = new Command('session').description('make, list and end sessions of the resident daemon');
+  session
+    .command('new')
+    .description('open a session and print the mcp-config.json of its client')
+    .option('--profile <name>', 'policy profile', 'default')
+    .option('--label <text>', 'shown in the audit log and in session list', '')
+    .option('--http', 'servers by loopback HTTP with a headers helper, instead of the shim')
+    .option('--token', 'print a bearer token for the loopback endpoint instead: whoever has it is the session')
+    .option('--json', 'everything about the session as one JSON object')
+    .action(create);
+  session.command('list').description('list the open sessions').option('--json', 'as JSON').action(list);
+  session
+    .command('end <id>')
+    .description('end a session, its upstreams and its tokens')
+    .action(async (id: string) => (await daemon()).endSession(id));
+  return session;
+}

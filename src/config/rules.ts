@@ -1,0 +1,122 @@
+/**
+ * What the schema cannot say: rules between parts of the file, and errors that deserve a better hint than a pattern.
+ * Runs on values of any shape, so that these problems appear together with those of shape.
+ */
+import { parseCredentialRef } from '../credentials/ref.ts';
+import { matchGlob } from '../glob.ts';
+import { parseDuration } from './duration.ts';
+import { describe, type Finding } from './finding.ts';
+import { judgeReference, looksLikeReference } from './references.ts';
+import { type Pointer, pointerTo } from './source.ts';
+import { didYouMean } from './suggest.ts';
+
+interface Entry {
+  readonly key: string;
+  readonly value: unknown;
+  readonly pointer: Pointer;
+}
+
+/** The entries of a map or list; none of anything else. */
+function entries(parent: unknown, pointer: Pointer): Entry[] {
+  if (typeof parent !== 'object' || parent === null) return [];
+  return Object.entries(parent).map(([key, value]) => ({ key, value, pointer: pointerTo(pointer, key) }));
+}
+
+function member({ value, pointer }: { value: unknown; pointer: Pointer }, key: string): Entry {
+  const found =
+    typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined;
+  return { key, value: found, pointer: pointerTo(pointer, key) };
+}
+
+function children(parent: { value: unknown; pointer: Pointer }, key: string): Entry[] {
+  const found = member(parent, key);
+  return entries(found.value, found.pointer);
+}
+
+/** A relative command is looked up in PATH, which whoever starts us may have changed (A14, E9). */
+function* executable({ value, pointer }: Entry, expected: string): Generator<Finding> {
+  if (typeof value !== 'string' || value.startsWith('/')) return;
+  const word = /^[A-Za-z][A-Za-z0-9._+-]{0,23}$/.test(value) ? value : 'NAME';
+  const message = `expected ${expected}, got ${describe(value, pointer)}; use the output of \`command -v ${word}\``;
+  yield { pointer, at: 'value', message };
+}
+
+/** Literals reach the child as they are; a reference among them would send its own text, or a secret into argv (A5). */
+function* literals(values: readonly Entry[], hint: string): Generator<Finding> {
+  for (const { value, pointer } of values)
+    if (typeof value === 'string' && looksLikeReference(value))
+      yield { pointer, at: 'value', message: `expected literal text, got a credential reference; ${hint}` };
+}
+
+function* duration({ value, pointer }: Entry): Generator<Finding> {
+  if (typeof value === 'string' && parseDuration(value) === null) {
+    const message = `expected a duration such as 500ms, 30s, 10m or 1h, at most 24h, got ${describe(value, pointer)}`;
+    yield { pointer, at: 'value', message };
+  }
+}
+
+function* helper(entry: Entry): Generator<Finding> {
+  const [command, ...args] = children(entry, 'command');
+  if (command) yield* executable(command, 'the absolute path of an executable');
+  yield* literals([...args, ...children(entry, 'env')], 'a helper receives no secrets');
+  yield* duration(member(entry, 'timeout'));
+}
+
+function* upstream(entry: Entry, helpers: readonly string[]): Generator<Finding> {
+  const command = member(entry, 'command');
+  if (command.value !== 'node') yield* executable(command, 'an absolute path, or the word node');
+  yield* literals(children(entry, 'args'), 'arguments hold no secrets; name it under secrets');
+  yield* literals(children(entry, 'env'), 'name it under secrets');
+  const env = new Set(children(entry, 'env').map(({ key }) => key));
+  for (const { key, value, pointer } of children(entry, 'secrets')) {
+    if (env.has(key))
+      yield { pointer, at: 'key', message: 'expected a variable in either env or secrets, got it in both' };
+    const message = typeof value === 'string' ? judgeReference(value, helpers) : null;
+    if (message !== null) yield { pointer, at: 'value', message };
+  }
+  yield* duration(member(entry, 'start_timeout'));
+  yield* duration(member(entry, 'call_timeout'));
+}
+
+/** A rule that names no upstream is a slip: a `deny` of it would protect nothing. `*` alone cannot be one. */
+function* rule(entry: Entry, upstreams: readonly string[]): Generator<Finding> {
+  for (const effect of ['allow', 'deny']) {
+    const { value: glob, pointer } = member(entry, effect);
+    if (typeof glob !== 'string' || /^\**$/.test(glob) || upstreams.some((name) => matchGlob(glob, name)))
+      continue;
+    const hint = didYouMean(glob, upstreams);
+    const message = `expected a name or glob of a configured upstream, got ${describe(glob, pointer)}${hint}`;
+    yield { pointer, at: 'value', message };
+  }
+}
+
+/**
+ * `run` never hands the agent a variable from which an upstream takes its secret (A18). A glob that happens to match one
+ * just does not reach it; a name says something that cannot be had.
+ */
+function* agentVariable({ value: name, pointer }: Entry, secret: ReadonlySet<string>): Generator<Finding> {
+  if (typeof name !== 'string' || !secret.has(name)) return;
+  const message = `expected a variable that holds no upstream's secret, got one that env:${name} refers to`;
+  yield { pointer, at: 'value', message };
+}
+
+/** Everything in which `value` breaks a rule of ours. */
+export function* checkRules(value: unknown): Generator<Finding> {
+  const root = { value, pointer: '' };
+  const helpers = children(root, 'helpers');
+  const upstreams = children(root, 'upstreams');
+  const helperNames = helpers.map(({ key }) => key);
+  const names = upstreams.map(({ key }) => key);
+  const secret = new Set<string>();
+  for (const each of upstreams)
+    for (const { value: text } of children(each, 'secrets')) {
+      const ref = typeof text === 'string' ? parseCredentialRef(text) : null;
+      if (ref?.source === 'env') secret.add(ref.name);
+    }
+
+  for (const each of helpers) yield* helper(each);
+  for (const each of upstreams) yield* upstream(each, helperNames);
+  for (const profile of children(root, 'profiles'))
+    for (const each of children(profile, 'rules')) yield* rule(each, names);
+  for (const each of children(member(root, 'agent'), 'env')) yield* agentVariable(each, secret);
+}

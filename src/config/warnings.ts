@@ -1,0 +1,73 @@
+/**
+ * What a correct configuration may still get wrong on this machine: programs that are missing, or that others can
+ * replace and so run code with the upstream's secrets.
+ */
+import { accessSync, constants, realpathSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
+import { Failure, formatPlace } from '../errors.ts';
+import { checkAncestors } from '../files.ts';
+import type { Config, UpstreamConfig } from './types.ts';
+
+/** Why others could replace the file at `path`, or why it cannot be used; `null` when it is fine. */
+function judgeProgram(path: string, executable: boolean): string | null {
+  try {
+    const real = realpathSync(path);
+    const stats = statSync(real);
+    if (!stats.isFile()) return executable ? 'is not a file' : null;
+    if (executable) accessSync(real, constants.X_OK);
+    const own = process.getuid?.();
+    if (stats.uid !== 0 && stats.uid !== own) return `is owned by uid ${stats.uid}, who could replace it`;
+    if ((stats.mode & 0o022) !== 0) return `is writable by others; chmod go-w ${real}`;
+    checkAncestors(real);
+    return null;
+  } catch (error) {
+    if (error instanceof Failure)
+      return `could be replaced by others: ${error.place ? `${formatPlace(error.place)}: ` : ''}${error.message}`;
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return 'does not exist';
+    return code === 'EACCES' && executable ? 'is not executable' : `cannot be read: ${code}`;
+  }
+}
+
+/** The script of an interpreter: the first argument that is no option, when it is a path. */
+function* judgeScript({ command, args }: UpstreamConfig): Generator<string> {
+  const index = args.findIndex((arg) => !arg.startsWith('-'));
+  const script = args[index];
+  if (script === undefined) return;
+  if (script.startsWith('/')) {
+    const reason = judgeProgram(script, false);
+    if (reason !== null) yield `args[${index}]: file ${reason}`;
+  } else if (command === process.execPath || /^(node|bun|python[0-9.]*)$/.test(basename(command)))
+    yield `args[${index}]: expected an absolute path; upstreams run in an empty directory`;
+}
+
+function* programs(config: Config): Generator<string> {
+  for (const { name, command } of config.helpers.values()) {
+    const reason = command[0] === undefined ? null : judgeProgram(command[0], true);
+    if (reason !== null) yield `helpers.${name}.command[0]: file ${reason}`;
+  }
+  for (const upstream of config.upstreams.values()) {
+    if (upstream.lifecycle === 'disabled') continue;
+    const reason = judgeProgram(upstream.command, true);
+    if (reason !== null) yield `upstreams.${upstream.name}.command: file ${reason}`;
+    for (const warning of judgeScript(upstream)) yield `upstreams.${upstream.name}.${warning}`;
+  }
+}
+
+/** Warnings, one line each; an empty array when there is nothing to say. Looks at the disk, runs nothing. */
+export function configWarnings(config: Config): string[] {
+  const warnings: string[] = [];
+  if (config.upstreams.size === 0) warnings.push('upstreams: none is configured; agents get no tools');
+  else if (config.profiles.size === 0)
+    warnings.push('profiles: none is configured; every agent may call everything of every upstream');
+  else if (!config.profiles.has('default'))
+    warnings.push('profiles: no default; every session has to name its profile');
+
+  const used = new Set<string>();
+  for (const { secrets } of config.upstreams.values())
+    for (const ref of Object.values(secrets)) if (ref.source === 'command') used.add(ref.helper);
+  for (const name of config.helpers.keys())
+    if (!used.has(name)) warnings.push(`helpers.${name}: no upstream uses it`);
+
+  return [...warnings, ...programs(config)];
+}

@@ -1,0 +1,40 @@
+/** jose's only door in this room: bytes sealed under a 32-byte key, with a header that is authenticated with them. */
+import { CompactEncrypt, compactDecrypt, decodeProtectedHeader, errors } from 'jose';
+
+/** What the header says beside its algorithms. `typ` keeps one kind of envelope from being taken for another. */
+export interface Header {
+  readonly typ: string;
+  readonly [name: string]: unknown;
+}
+
+/** Compact JWE (RFC 7516), `dir` and `A256GCM`, fresh random nonce. */
+export function sealJwe(plaintext: Buffer, key: Buffer, header: Header): Promise<string> {
+  return new CompactEncrypt(plaintext)
+    .setProtectedHeader({ ...header, alg: 'dir', enc: 'A256GCM' })
+    .encrypt(key);
+}
+
+/** The header as written, not yet authenticated; `null` when there is none. */
+export function readHeader(jwe: string): Record<string, unknown> | null {
+  try {
+    return decodeProtectedHeader(jwe);
+  } catch {
+    return null;
+  }
+}
+
+/** `null` when the key is another, any byte was altered, or it is an envelope of another kind. */
+export async function openJwe(jwe: string, key: Buffer, typ: string): Promise<Buffer | null> {
+  try {
+    const { plaintext, protectedHeader } = await compactDecrypt(jwe, key, {
+      keyManagementAlgorithms: ['dir'],
+      contentEncryptionAlgorithms: ['A256GCM'],
+    });
+    return protectedHeader.typ === typ
+      ? Buffer.from(plaintext.buffer, plaintext.byteOffset, plaintext.length)
+      : null;
+  } catch (error) {
+    if (error instanceof errors.JOSEError) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,23 @@
+/** From the bytes that a source gave to a Secret; every source ends here. */
+import { Failure } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { Secret } from './secret.ts';
+
+/** Most that a source may give: the largest secret and its line end. */
+export const rawSecretBytes: number = limits.secretBytes + 2;
+
+/**
+ * Seals `raw` without its one trailing line end, which echo and editors add, and overwrites `raw` with zeros.
+ * @throws {Failure} when nothing is left or it is too long; an empty secret would look like a working one
+ */
+export function sealValue(label: string, raw: Buffer): Secret {
+  try {
+    const text = raw.at(-1) === 0x0a ? raw.subarray(0, raw.at(-2) === 0x0d ? -2 : -1) : raw;
+    if (text.length === 0) throw new Failure('credential', `${label}: the value is empty`);
+    if (text.length > limits.secretBytes)
+      throw new Failure('credential', `${label}: the value is longer than ${limits.secretBytes} bytes`);
+    return Secret.seal(label, Buffer.from(text));
+  } finally {
+    raw.fill(0);
+  }
+}

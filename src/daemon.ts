@@ -1,0 +1,395 @@
+/** The composition root: builds the rooms, listens, drains. The one process that holds every secret. */
+import { spawn } from 'node:child_process';
+import { chmodSync, closeSync, openSync, rmSync } from 'node:fs';
+import type { Server } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { join } from 'node:path';
+import { evaluate, type Policy } from './auth/policy.ts';
+import { type Caller, type Peer, type Session, Sessions } from './auth/session.ts';
+import type { Config } from './config/types.ts';
+import { Broker } from './credentials/broker.ts';
+import type { CredentialRef } from './credentials/ref.ts';
+import { Scrubber } from './credentials/scrubber.ts';
+import { Vault } from './credentials/vault.ts';
+import type { Unlock } from './credentials/vault-key.ts';
+import { Failure, isRefusal, type Refusal, refuse } from './errors.ts';
+import { privateDirectory } from './files.ts';
+import { limits } from './limits.ts';
+import { createLog, type Log } from './log.ts';
+import { type HardeningReport, tcpPeer, tryLockFile, unixPeer } from './os/index.ts';
+import { Watchdog } from './os/watchdog.ts';
+import { version } from './paths.ts';
+import { Audit } from './proxy/audit/audit.ts';
+import { AuditLog } from './proxy/audit/writer.ts';
+import { controlServer, type SessionReport, type SessionWish } from './proxy/control.ts';
+import { Desk } from './proxy/desk.ts';
+import { filterList } from './proxy/lists.ts';
+import { handle } from './proxy/pipeline.ts';
+import { AgentPlane } from './proxy/server.ts';
+import { Upstreams } from './upstreams/registry.ts';
+
+export interface DaemonOptions {
+  readonly config: Config;
+  /** Vault and audit log. */
+  readonly stateDirectory: string;
+  /** Sockets and the children's working directories. */
+  readonly runtimeDirectory: string;
+  /** Where `env:` references look; children get an allow-listed part of it. */
+  readonly env: NodeJS.ProcessEnv;
+  /** How the vault is opened. */
+  readonly unlock: Unlock;
+  /** What {@link harden} found to be in force. */
+  readonly hardening: HardeningReport;
+  /** Takes log lines, already scrubbed. */
+  readonly writeLog: (line: string) => void;
+}
+
+export interface Ready {
+  readonly pid: number;
+  readonly version: string;
+  readonly control: string;
+  /** `null` where TCP peers cannot be identified. */
+  readonly url: string | null;
+}
+
+export function controlSocket(runtimeDirectory: string): string {
+  return join(runtimeDirectory, 'control.sock');
+}
+
+export function auditFile(stateDirectory: string): string {
+  return join(stateDirectory, 'audit.jsonl');
+}
+
+/** Without profiles every configured upstream is allowed, to the profile `default` alone; `status` says so. */
+function policyOf(config: Config): Policy {
+  if (config.profiles.size === 0) return new Map([['default', [{ effect: 'allow', upstream: '*' }]]]);
+  return new Map([...config.profiles.values()].map(({ name, rules }) => [name, rules]));
+}
+
+function credentialRefs(config: Config): CredentialRef[] {
+  return [...config.upstreams.values()].flatMap(({ secrets }) => Object.values(secrets));
+}
+
+async function peerOf(socket: Socket, kind: 'tcp' | 'session'): Promise<Peer | null> {
+  if (kind === 'tcp') {
+    const peer = await tcpPeer(socket);
+    return peer === null ? null : { uid: peer.uid, pid: null, via: 'tcp' };
+  }
+  const peer = unixPeer(socket);
+  return peer === null ? null : { ...peer, via: 'unix' };
+}
+
+function listen(server: Server, where: { port: number } | { path: string }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    const listening = (): void => {
+      server.off('error', reject);
+      resolve();
+    };
+    if ('path' in where) {
+      if (Buffer.byteLength(where.path) > limits.socketPathBytes)
+        return reject(
+          new Failure('daemon', `socket path is longer than ${limits.socketPathBytes} bytes: ${where.path}`, {
+            hint: 'set XDG_RUNTIME_DIR to a shorter directory',
+          }),
+        );
+      server.listen(where.path, listening);
+    } else server.listen({ host: '127.0.0.1', port: where.port, exclusive: true }, listening);
+  });
+}
+
+/** Nobody else can enter the directory, and nobody else may use the socket either way. */
+async function listenPrivately(server: Server, path: string): Promise<void> {
+  await listen(server, { path });
+  chmodSync(path, 0o600);
+}
+
+interface OpenSession {
+  readonly server: Server;
+  readonly directory: string;
+}
+
+export class Daemon {
+  readonly #options: DaemonOptions;
+  readonly #policy: Policy;
+  readonly #log: Log;
+  readonly #lock: number;
+  readonly #startedAt = Date.now();
+  readonly #auditLog: AuditLog;
+  readonly #audit: Audit;
+  readonly #watchdog: Watchdog;
+  readonly #broker: Broker;
+  readonly #sessions: Sessions;
+  readonly #desk = new Desk();
+  readonly #upstreams: Upstreams;
+  readonly #agents: AgentPlane;
+  readonly #control: Server;
+  readonly #ownUid = process.getuid?.() ?? -1;
+  readonly #sessionSockets = new Map<string, OpenSession>();
+  #tcp: Server | null = null;
+  #port = 0;
+  #sweeper: NodeJS.Timeout | null = null;
+  #stopping: Promise<void> | null = null;
+  /** Resolves when the daemon has stopped. */
+  readonly stopped: Promise<void>;
+  readonly #resolveStopped: () => void;
+
+  private constructor(options: DaemonOptions) {
+    const { config, env } = options;
+    this.#options = options;
+    this.#policy = policyOf(config);
+    this.#lock = lockRuntime(privateDirectory(options.runtimeDirectory));
+    privateDirectory(options.stateDirectory);
+    const scrubber = new Scrubber();
+    this.#log = createLog(options.writeLog, (line) => {
+      const clean = scrubber.scrubText(Buffer.from(line));
+      return clean.outcome === 'withheld' ? '{"msg":"a line that could not be redacted"}\n' : clean.bytes.toString();
+    });
+    this.#auditLog = AuditLog.open(auditFile(options.stateDirectory));
+    this.#audit = new Audit(this.#auditLog, (error) => this.#log.error({ err: error }, 'audit record not written'));
+    this.#watchdog = Watchdog.start();
+    this.#broker = new Broker({
+      vault: () => Vault.open(options.stateDirectory, options.unlock),
+      env,
+      helpers: config.helpers,
+      spawn,
+      scrubber,
+    });
+    this.#sessions = new Sessions({ onEnd: (session, reason) => void this.#sessionEnded(session, reason) });
+    this.#upstreams = new Upstreams(config.upstreams.values(), {
+      acquire: (ref) => this.#broker.acquire(ref),
+      scrubber,
+      guard: this.#watchdog,
+      env,
+      workDirectory: join(options.runtimeDirectory, 'work'),
+      started: (child) => this.#audit.note({ event: 'upstream.started', ...child }),
+      exited: (child) => this.#audit.note({ event: 'upstream.exited', ...child }),
+      stderr: (upstream, line) => this.#log.info({ upstream, stderr: line }, 'upstream'),
+      noise: (upstream, bytes) => this.#log.warn({ upstream, bytes }, 'not a message on standard output: dropped'),
+    });
+    const refused = (refusal: Refusal, peer: Peer | null, caller: Caller | null): void =>
+      this.#audit.turnedAway(refusal, peer, caller);
+    this.#agents = new AgentPlane({
+      desk: {
+        open: (caller, upstream) => this.#openConversation(caller, upstream),
+        find: (caller, upstream, id) => this.#desk.find(caller, upstream, id),
+        handle: (conversation, message, sink) =>
+          handle({ policy: this.#policy, audit: this.#audit }, conversation, message, sink),
+      },
+      sessions: this.#sessions,
+      ownUid: this.#ownUid,
+      peerOf,
+      refused,
+    });
+    this.#control = controlServer({
+      status: async () => this.status(),
+      openSession: (wish) => this.#openSession(wish),
+      listSessions: () => this.#sessions.list().map((session) => ({ ...session, socket: this.#socketOf(session.id) })),
+      endSession: (id, reason) => this.#sessions.end(id, reason),
+      findSecrets: (variables) => this.#findSecrets(variables),
+      auditHead: () => this.#auditLog.head(),
+      shutdown: () => void this.stop('asked to'),
+      peerOf: (socket) => peerOf(socket, 'session'),
+      ownUid: this.#ownUid,
+      refused: (reason, peer) => refused(refuse('peer_refused', reason), peer, null),
+    });
+    let resolveStopped = (): void => {};
+    this.stopped = new Promise((resolve) => {
+      resolveStopped = resolve;
+    });
+    this.#resolveStopped = resolveStopped;
+  }
+
+  static async start(options: DaemonOptions): Promise<Daemon> {
+    const daemon = new Daemon(options);
+    try {
+      await daemon.#start();
+    } catch (error) {
+      await daemon.stop('could not start');
+      throw error;
+    }
+    return daemon;
+  }
+
+  async #start(): Promise<void> {
+    const { config, stateDirectory, runtimeDirectory } = this.#options;
+    await this.#auditLog.append({ event: 'daemon.started', version, pid: process.pid });
+    // A passphrase is asked for now, while somebody is there to type it.
+    const usesVault = credentialRefs(config).find(({ source }) => source === 'vault');
+    if (usesVault !== undefined && Vault.kind(stateDirectory) === 'passphrase') await this.#broker.acquire(usesVault);
+    // Only Linux tells whose a TCP connection is; elsewhere there are the session sockets.
+    if (process.platform === 'linux') await this.#listenOnLoopback(config.listen.port);
+    rmSync(controlSocket(runtimeDirectory), { force: true });
+    await listenPrivately(this.#control, controlSocket(runtimeDirectory));
+    this.#sweeper = setInterval(() => {
+      this.#sessions.sweep();
+      this.#desk.sweep(Date.now());
+    }, limits.sweepMs).unref();
+    this.#log.info({ ...this.ready() }, 'ready');
+  }
+
+  async #listenOnLoopback(port: number): Promise<void> {
+    const server = this.#agents.serverFor(() => ({ kind: 'tcp', port: this.#port }));
+    try {
+      await listen(server, { port });
+    } catch (error) {
+      throw new Failure('daemon', `cannot listen on 127.0.0.1:${port}: ${(error as NodeJS.ErrnoException).code}`, {
+        hint: 'another process has the port: set listen.port to another one, or to 0 for any free one',
+        cause: error,
+      });
+    }
+    this.#port = (server.address() as AddressInfo).port;
+    this.#tcp = server;
+  }
+
+  ready(): Ready {
+    return {
+      pid: process.pid,
+      version,
+      control: controlSocket(this.#options.runtimeDirectory),
+      url: this.#tcp === null ? null : `http://127.0.0.1:${this.#port}`,
+    };
+  }
+
+  /** How the daemon is: names and numbers, no values. */
+  status(): object {
+    const { config, hardening, stateDirectory } = this.#options;
+    return {
+      ...this.ready(),
+      config: config.file,
+      state: stateDirectory,
+      uptimeMs: Date.now() - this.#startedAt,
+      policy: config.profiles.size === 0 ? 'none: every configured upstream is allowed' : [...config.profiles.keys()],
+      hardening,
+      sessions: this.#sessions.list().length,
+      conversations: this.#desk.size,
+      upstreams: this.#upstreams.status(),
+      credentials: this.#broker.knownLabels(),
+      audit: { file: auditFile(stateDirectory), ...this.#auditLog.head() },
+    };
+  }
+
+  #openConversation(caller: Caller, upstream: string) {
+    const limitsOf = this.#upstreams.limitsOf(upstream);
+    // An upstream that the profile does not have looks like one that does not exist.
+    const visible = limitsOf !== undefined && this.#visible(caller, upstream);
+    if (!visible) return refuse('not_found', 'no such upstream in this session');
+    return this.#desk.open(caller, upstream, {
+      open: (grant, events) => this.#upstreams.open(grant, events),
+      limits: limitsOf,
+      filter: (method, bytes) => filterList(bytes, method, this.#policy, caller, upstream),
+      finished: (grant, startedAt, how) => this.#audit.finished(grant, startedAt, how),
+      dropped: (what) => this.#log.warn({ upstream, session: caller.session.id }, `dropped ${what}`),
+    });
+  }
+
+  #visible(caller: Caller, upstream: string): boolean {
+    const call = { upstream, method: 'initialize', target: { kind: 'protocol' } } as const;
+    return evaluate(this.#policy, caller, call).effect === 'allow';
+  }
+
+  #socketOf(session: string): string {
+    return join(this.#options.runtimeDirectory, 'sessions', session, 'agent.sock');
+  }
+
+  async #openSession(wish: SessionWish): Promise<SessionReport | Refusal> {
+    if (this.#stopping !== null) return refuse('shutting_down', 'ostiary is shutting down');
+    if (!this.#policy.has(wish.profile))
+      return refuse('not_found', `no profile ${wish.profile}; there are: ${[...this.#policy.keys()].join(', ')}`);
+    const { profile, label, lease: leased } = wish;
+    const session = this.#sessions.create({ profile, label, leased, uid: this.#ownUid });
+    if (isRefusal(session)) return session;
+    privateDirectory(join(this.#options.runtimeDirectory, 'sessions'));
+    const directory = privateDirectory(join(this.#options.runtimeDirectory, 'sessions', session.id));
+    const server = this.#agents.serverFor(() => ({ kind: 'session', session: session.id }));
+    this.#sessionSockets.set(session.id, { server, directory });
+    try {
+      await listenPrivately(server, this.#socketOf(session.id));
+      const { id, uid } = session;
+      await this.#auditLog.append({ event: 'session.opened', session: id, profile, uid, label, socket: true });
+    } catch (error) {
+      this.#sessions.end(session.id, 'could not be opened');
+      throw error;
+    }
+    const caller = this.#sessions.identify({ uid: this.#ownUid, pid: null, via: 'unix' }, { by: 'socket', session: session.id });
+    const names = [...this.#options.config.upstreams.keys()];
+    const token = wish.token ? this.#sessions.mintToken(session.id) : null;
+    return {
+      id: session.id,
+      profile,
+      label,
+      socket: this.#socketOf(session.id),
+      url: this.ready().url,
+      upstreams: isRefusal(caller) ? [] : names.filter((name) => this.#visible(caller, name)),
+      ...(token === null ? {} : { token }),
+    };
+  }
+
+  async #sessionEnded(session: Session, reason: string): Promise<void> {
+    this.#audit.note({ event: 'session.closed', session: session.id, reason });
+    await this.#desk.closeSession(session.id, 'the session has ended');
+    const open = this.#sessionSockets.get(session.id);
+    if (open === undefined) return;
+    this.#sessionSockets.delete(session.id);
+    this.#agents.close(open.server);
+    rmSync(open.directory, { recursive: true, force: true });
+  }
+
+  /** For cleaning an agent's environment: by name whatever the config injects or reads, by value whatever can be had. */
+  async #findSecrets(variables: Readonly<Record<string, string>>): Promise<string[]> {
+    const { config } = this.#options;
+    const names = new Set<string>();
+    for (const upstream of config.upstreams.values())
+      for (const [variable, ref] of Object.entries(upstream.secrets)) {
+        names.add(variable);
+        if (ref.source === 'env') names.add(ref.name);
+        // A helper may ask a person; its value is known here once an upstream needed it.
+        if (ref.source !== 'command') await this.#broker.acquire(ref).catch(() => {});
+      }
+    const entries = Object.entries(variables);
+    const held = this.#broker.contains(entries.map(([, value]) => value));
+    return entries.flatMap(([name], index) => (names.has(name) || held[index] !== null ? [name] : []));
+  }
+
+  /** Ends every session, child and listener; nothing that it started is left. */
+  stop(reason: string): Promise<void> {
+    this.#stopping ??= this.#stop(reason);
+    return this.#stopping;
+  }
+
+  async #stop(reason: string): Promise<void> {
+    if (this.#sweeper !== null) clearInterval(this.#sweeper);
+    if (this.#tcp !== null) this.#agents.close(this.#tcp);
+    this.#control.close();
+    this.#control.closeIdleConnections();
+    await this.#desk.close();
+    await this.#upstreams.close();
+    await Promise.all(this.#sessions.list().map((session) => this.#endQuietly(session.id)));
+    await this.#watchdog.close();
+    this.#control.closeAllConnections();
+    this.#audit.flush();
+    try {
+      await this.#auditLog.append({ event: 'daemon.stopped', pid: process.pid, reason });
+      await this.#auditLog.close();
+    } catch (error) {
+      this.#log.error({ err: error }, 'audit log not closed');
+    }
+    rmSync(controlSocket(this.#options.runtimeDirectory), { force: true });
+    rmSync(join(this.#options.runtimeDirectory, 'work'), { recursive: true, force: true });
+    closeSync(this.#lock);
+    this.#log.info({ reason }, 'stopped');
+    this.#resolveStopped();
+  }
+
+  async #endQuietly(session: string): Promise<void> {
+    this.#sessions.end(session, 'ostiary is shutting down');
+  }
+}
+
+/** One daemon per runtime directory. The lock dies with its holder, so a crash leaves nothing to clear by hand. */
+function lockRuntime(directory: string): number {
+  const descriptor = openSync(join(directory, 'daemon.lock'), 'a', 0o600);
+  if (tryLockFile(descriptor)) return descriptor;
+  closeSync(descriptor);
+  throw new Failure('daemon', 'a daemon is already running', { hint: 'ostiary status' });
+}

@@ -1,0 +1,147 @@
+/**
+ * Who gets which environment variables. Every list here names what passes; whatever is not named is dropped, because
+ * one variable is enough to run code beside a secret (I1): NODE_OPTIONS, OPENSSL_CONF, LD_PRELOAD, GIT_CONFIG_*, ….
+ * Names are compared exactly, case included.
+ */
+import { delimiter, dirname } from 'node:path';
+import { matchGlob } from './glob.ts';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+const identity = ['HOME', 'USER', 'LOGNAME'];
+
+/** Listed rather than matched by `LC_*`: sshd lets any `LC_…` through, and people smuggle secrets in it. */
+const locale = [
+  'LANG',
+  'LC_ALL',
+  'LC_ADDRESS',
+  'LC_COLLATE',
+  'LC_CTYPE',
+  'LC_IDENTIFICATION',
+  'LC_MEASUREMENT',
+  'LC_MESSAGES',
+  'LC_MONETARY',
+  'LC_NAME',
+  'LC_NUMERIC',
+  'LC_PAPER',
+  'LC_TELEPHONE',
+  'LC_TIME',
+  'TZ',
+];
+
+const xdgHomes = ['XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR'];
+
+const agentNames = [
+  ...identity,
+  ...locale,
+  ...xdgHomes,
+  'LANGUAGE',
+  'XDG_CONFIG_DIRS',
+  'XDG_DATA_DIRS',
+  'PATH',
+  'SHELL',
+  'PWD',
+  'TMPDIR',
+  'TERM',
+  'TERM_PROGRAM',
+  'TERM_PROGRAM_VERSION',
+  'COLORTERM',
+  'NO_COLOR',
+  'FORCE_COLOR',
+  'EDITOR',
+  'VISUAL',
+  'PAGER',
+  'DISPLAY',
+  'WAYLAND_DISPLAY',
+  'CI',
+];
+
+/**
+ * What the loader, libc, OpenSSL and Node themselves obey. Such a variable never reaches the daemon, even if an `env:`
+ * reference of the configuration names it. (NODE_AUTH_TOKEN is npm's customary name for a token.)
+ */
+function steersRuntime(name: string): boolean {
+  return (
+    (/^(?:LD|DYLD|NODE|OPENSSL|SSL|MALLOC|UV)_/.test(name) && name !== 'NODE_AUTH_TOKEN') ||
+    ['PATH', 'GLIBC_TUNABLES', 'GCONV_PATH', 'LOCPATH', 'NLSPATH', 'TMPDIR'].includes(name)
+  );
+}
+
+const systemPath = ['/usr/local/bin', '/usr/bin', '/bin'];
+
+/**
+ * PATH as we set it: never the caller's. The directory of the Node that runs us comes first, so that `#!/usr/bin/env
+ * node` finds this Node and not an old one of the system; whoever can write there has replaced us already.
+ */
+function fixedPath(): string {
+  const ours = dirname(process.execPath);
+  const usable = !systemPath.includes(ours) && !ours.includes(delimiter);
+  return (usable ? [ours, ...systemPath] : systemPath).join(delimiter);
+}
+
+/** Own properties only: `process.env.constructor` is a function, and `env:constructor` is a legal reference. */
+function pick(env: Environment, names: Iterable<string>): Array<[string, string]> {
+  const picked: Array<[string, string]> = [];
+  for (const name of new Set(names)) {
+    const value = Object.hasOwn(env, name) ? env[name] : undefined;
+    if (value !== undefined) picked.push([name, value]);
+  }
+  return picked;
+}
+
+/**
+ * All that an upstream child may have from us, before its own configured variables and secrets.
+ * @param tmpdir a private directory of ours: `/tmp` is shared with every other user
+ */
+export function upstreamBase(env: Environment, tmpdir: string): Record<string, string> {
+  return {
+    ...Object.fromEntries(pick(env, [...identity, ...locale])),
+    PATH: fixedPath(),
+    TERM: 'dumb',
+    TMPDIR: tmpdir,
+  };
+}
+
+/**
+ * What the daemon is started, and re-executes itself, with.
+ * @param extraNames the variables that `env:` references of the configuration name
+ */
+export function daemonEnvironment(env: Environment, extraNames: Iterable<string>): Record<string, string> {
+  const extra = [...extraNames].filter((name) => !steersRuntime(name));
+  const names = [...identity, ...locale, ...xdgHomes, 'OSTIARY_CONFIG', ...extra];
+  return { ...Object.fromEntries(pick(env, names)), PATH: fixedPath() };
+}
+
+/** Whether `env` is its own {@link daemonEnvironment}; hence true for whatever that function returned. */
+export function isCleanDaemonEnvironment(env: Environment, extraNames: Iterable<string>): boolean {
+  const clean = daemonEnvironment(env, extraNames);
+  // macOS itself gives every process this one, whatever environment it was started with.
+  const names = Object.keys(env).filter((name) => name !== '__CF_USER_TEXT_ENCODING');
+  return (
+    names.every((name) => Object.hasOwn(clean, name) && clean[name] === env[name]) &&
+    Object.hasOwn(env, 'PATH')
+  );
+}
+
+/**
+ * What an agent started by `ostiary run` keeps of its caller's environment.
+ * @param choice `pass`: globs over further names. `removeNames`: names that hold credentials; they never pass,
+ *   whatever `pass` or the built-in list says.
+ */
+export function agentEnvironment(
+  env: Environment,
+  choice: { readonly pass: readonly string[]; readonly removeNames: readonly string[] },
+): Record<string, string> {
+  const further = Object.keys(env).filter((name) => choice.pass.some((glob) => matchGlob(glob, name)));
+  const names = [...agentNames, ...further].filter((name) => !choice.removeNames.includes(name));
+  return Object.fromEntries(pick(env, names));
+}
+
+/**
+ * `env` in the form that keeps `spawn` from adding to it (I1): Node copies its own NODE_V8_COVERAGE (a directory that the
+ * child then writes to) into every child unless `options.env` has that name, if only as `undefined`; and it takes
+ * inherited properties, hence no prototype.
+ */
+export function sealedForSpawn(env: Readonly<Record<string, string>>): Record<string, string | undefined> {
+  return Object.assign(Object.create(null), { NODE_V8_COVERAGE: undefined }, env);
+}

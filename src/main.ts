@@ -1,0 +1,45 @@
+#!/usr/bin/env node
+/** The bin entry: argv → one command. The shim's commands come first, and alone, because agents wait for them. */
+import { exitCodes, Failure, formatPlace } from './errors.ts';
+
+/** Two layers: what failed, then what to try. */
+function report(error: unknown): number {
+  if (!(error instanceof Failure)) {
+    process.stderr.write(`ostiary: unexpected error: ${error instanceof Error ? error.stack : String(error)}\n`);
+    return exitCodes.failure;
+  }
+  const where = error.place === undefined ? '' : `${formatPlace(error.place)}: `;
+  process.stderr.write(`ostiary: ${where}${error.message}\n`);
+  if (error.hint !== undefined) process.stderr.write(`  try: ${error.hint}\n`);
+  return exitCodes[error.kind];
+}
+
+/** `connect --socket PATH UPSTREAM`, without a parser to load. */
+async function connect(args: readonly string[]): Promise<void> {
+  const [flag, socket, upstream, ...rest] = args;
+  if (flag !== '--socket' || socket === undefined || upstream === undefined || rest.length > 0)
+    throw new Failure('usage', 'usage: ostiary connect --socket PATH UPSTREAM');
+  const { runShim } = await import('./agents/shim.ts');
+  await runShim({ socket, upstream, stdin: process.stdin, stdout: process.stdout });
+}
+
+async function headers(args: readonly string[]): Promise<void> {
+  const [flag, socket, ...rest] = args;
+  if (flag !== '--socket' || socket === undefined || rest.length > 0)
+    throw new Failure('usage', 'usage: ostiary headers --socket PATH');
+  const { authorizationHeaders } = await import('./agents/headers.ts');
+  process.stdout.write(`${await authorizationHeaders(socket)}\n`);
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  if (argv[0] === 'connect' && !argv.includes('--help')) return connect(argv.slice(1));
+  if (argv[0] === 'headers' && !argv.includes('--help')) return headers(argv.slice(1));
+  const { runProgram } = await import('./cli/program.ts');
+  await runProgram(argv);
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  process.exitCode = report(error);
+}

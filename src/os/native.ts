@@ -1,0 +1,89 @@
+/**
+ * koffi's only door: functions of the C library, bound on first use, so that commands which need none of them neither
+ * load koffi nor fail without it.
+ */
+import { createRequire } from 'node:module';
+import { constants } from 'node:os';
+import { Failure } from '../errors.ts';
+
+type Koffi = typeof import('koffi');
+
+let loaded: { koffi: Koffi; library: ReturnType<Koffi['load']> } | undefined;
+
+function load(): NonNullable<typeof loaded> {
+  if (loaded !== undefined) return loaded;
+  try {
+    const koffi = createRequire(import.meta.url)('koffi') as Koffi;
+    // The process itself: Node links the C library already, whatever its file is called (glibc, musl, macOS).
+    loaded = { koffi, library: koffi.load(null) };
+  } catch (cause) {
+    throw new Failure('daemon', 'cannot load koffi, which asks the kernel who connects', {
+      hint: 'reinstall without --omit=optional',
+      cause,
+    });
+  }
+  return loaded;
+}
+
+/** @param prototype in C, as koffi reads it; arguments after `...` are pairs of type name and value */
+function foreign<Parameters extends unknown[]>(prototype: string): (...parameters: Parameters) => number {
+  let bound: ((...parameters: Parameters) => number) | undefined;
+  return (...parameters) => {
+    bound ??= load().library.func(prototype) as (...parameters: Parameters) => number;
+    return bound(...parameters);
+  };
+}
+
+type Descriptor = number;
+
+export const native = {
+  getsockopt: foreign<[Descriptor, level: number, name: number, value: Buffer, length: Uint32Array]>(
+    'int getsockopt(int fd, int level, int name, void *value, void *length)',
+  ),
+  getsockname: foreign<[Descriptor, address: Buffer, length: Uint32Array]>(
+    'int getsockname(int fd, void *address, void *length)',
+  ),
+  getpeername: foreign<[Descriptor, address: Buffer, length: Uint32Array]>(
+    'int getpeername(int fd, void *address, void *length)',
+  ),
+  socket: foreign<[domain: number, type: number, protocol: number]>(
+    'int socket(int domain, int type, int protocol)',
+  ),
+  send: foreign<[Descriptor, data: Buffer, size: number, flags: number]>(
+    'long send(int fd, const void *data, size_t size, int flags)',
+  ),
+  recv: foreign<[Descriptor, data: Buffer, size: number, flags: number]>(
+    'long recv(int fd, void *data, size_t size, int flags)',
+  ),
+  close: foreign<[Descriptor]>('int close(int fd)'),
+  flock: foreign<[Descriptor, operation: number]>('int flock(int fd, int operation)'),
+  fcntl: foreign<[Descriptor, command: number, type: 'int', value: number]>(
+    'int fcntl(int fd, int command, ...)',
+  ),
+  sigaction: foreign<[signal: number, act: null, old: Buffer]>(
+    'int sigaction(int signal, const void *act, void *old)',
+  ),
+  prctl: foreign<[option: number, type: 'ulong', value: number]>('int prctl(int option, ...)'),
+  setrlimit: foreign<[resource: number, limit: BigUint64Array]>(
+    'int setrlimit(int resource, const void *limit)',
+  ),
+  getrlimit: foreign<[resource: number, limit: BigUint64Array]>('int getrlimit(int resource, void *limit)'),
+  execve: foreign<[file: string, argv: (string | null)[], env: (string | null)[]]>(
+    'int execve(const char *file, const char **argv, const char **env)',
+  ),
+};
+
+/** The error of the last {@link native} call that returned -1, such as `EPERM`; ask at once, the next call replaces it. */
+export function errorName(): string {
+  const code = load().koffi.errno();
+  const known = Object.entries(constants.errno).find(([, value]) => value === code);
+  return known?.[0] ?? `errno ${code}`;
+}
+
+/** Repeats a system call that a signal interrupted (EINTR). */
+export function uninterrupted(call: () => number): number {
+  for (;;) {
+    const result = call();
+    if (result !== -1 || load().koffi.errno() !== constants.errno.EINTR) return result;
+  }
+}

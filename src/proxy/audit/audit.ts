@@ -1,0 +1,145 @@
+/** The request path's view of the audit log: which record each step writes. */
+import { randomBytes } from 'node:crypto';
+import type { Grant, RecordDecision } from '../../auth/grant.ts';
+import type { Caller, Peer } from '../../auth/session.ts';
+import type { Refusal } from '../../errors.ts';
+import type { ClientMessage } from '../../jsonrpc.ts';
+import type { Conversation, Finished } from '../conversation.ts';
+import { describeArguments } from './arguments.ts';
+import type { AuditEvent, CallOutcome } from './record.ts';
+
+/** Where records go; rejects when one cannot be written. */
+export interface AuditSink {
+  append(event: AuditEvent): Promise<void>;
+}
+
+/** A flood of refused connections becomes one record per this many milliseconds and reason. */
+const refusalWindowMs = 1000;
+
+function who(caller: Caller, conversation: Conversation) {
+  const { session, peer } = caller;
+  return {
+    session: session.id,
+    profile: session.profile,
+    uid: peer.uid,
+    ...(peer.pid === null ? {} : { pid: peer.pid }),
+    agent: session.label,
+    conversation: conversation.id,
+  };
+}
+
+function argumentsOf(message: ClientMessage) {
+  const given = message.params['arguments'];
+  return given === undefined ? {} : { arguments: describeArguments(given) };
+}
+
+export class Audit {
+  readonly #sink: AuditSink;
+  readonly #failed: (error: unknown) => void;
+  /** Call ids are unique among all daemons that write the same log. */
+  readonly #prefix = randomBytes(6).toString('base64url');
+  #calls = 0;
+  readonly #refusals = new Map<string, { uid: number | null; reason: string; count: number }>();
+  #refusalTimer: NodeJS.Timeout | null = null;
+
+  /** @param failed told when a record that nothing waits for could not be written; later calls are refused anyway */
+  constructor(sink: AuditSink, failed: (error: unknown) => void) {
+    this.#sink = sink;
+    this.#failed = failed;
+  }
+
+  nextCall(): string {
+    this.#calls++;
+    return `${this.#prefix}-${this.#calls}`;
+  }
+
+  /** Records something that has happened already. */
+  note(event: AuditEvent): void {
+    this.#sink.append(event).catch(this.#failed);
+  }
+
+  recordDecision(conversation: Conversation, message: ClientMessage): RecordDecision {
+    return ({ effect, rule, reason, caller, call }, callId) => {
+      const { upstream, method, target } = call;
+      const common = {
+        call: callId,
+        ...who(caller, conversation),
+        upstream,
+        method,
+        ...('name' in target ? { target: target.name } : {}),
+        rule,
+        effect,
+        reason,
+        ...argumentsOf(message),
+      };
+      return this.#sink.append(
+        effect === 'allow'
+          ? { event: 'call.started', ...common }
+          : { event: 'call.refused', code: 'policy_denied', ...common },
+      );
+    };
+  }
+
+  /** A message that was refused before any rule was asked. */
+  refused(conversation: Conversation, message: ClientMessage, refusal: Refusal): void {
+    this.note({
+      event: 'call.refused',
+      call: this.nextCall(),
+      code: refusal.refused,
+      reason: refusal.reason,
+      ...who(conversation.caller, conversation),
+      upstream: conversation.upstreamName,
+      method: message.kind === 'response' ? 'response' : message.method,
+    });
+  }
+
+  /** A granted call that never reached its upstream. */
+  failed(grant: Grant, startedAt: number, refusal: Refusal): void {
+    this.#finish(grant, startedAt, { outcome: 'error', code: refusal.refused, bytes: 0 });
+  }
+
+  finished(grant: Grant, startedAt: number, { outcome, bytes, redactions }: Finished): void {
+    this.#finish(grant, startedAt, { outcome, bytes, ...(redactions.length === 0 ? {} : { redactions }) });
+  }
+
+  #finish(
+    grant: Grant,
+    startedAt: number,
+    how: { outcome: CallOutcome; code?: Refusal['refused']; bytes: number; redactions?: readonly string[] },
+  ): void {
+    const durationMs = Math.round((performance.now() - startedAt) * 1000) / 1000;
+    this.note({ event: 'call.finished', call: grant.callId, durationMs, ...how });
+  }
+
+  /** A connection or request that belongs to no conversation. */
+  turnedAway(refusal: Refusal, peer: Peer | null, caller: Caller | null): void {
+    if (refusal.refused !== 'peer_refused' && refusal.refused !== 'unauthenticated') {
+      this.note({
+        event: 'request.refused',
+        ...(caller === null ? {} : { session: caller.session.id }),
+        ...(peer === null ? {} : { uid: peer.uid }),
+        code: refusal.refused,
+        reason: refusal.reason,
+      });
+      return;
+    }
+    const uid = peer?.uid ?? null;
+    const key = `${uid} ${refusal.reason}`;
+    const seen = this.#refusals.get(key) ?? { uid, reason: refusal.reason, count: 0 };
+    seen.count++;
+    this.#refusals.set(key, seen);
+    this.#refusalTimer ??= setTimeout(() => this.#flushRefusals(), refusalWindowMs).unref();
+  }
+
+  #flushRefusals(): void {
+    this.#refusalTimer = null;
+    for (const refusal of this.#refusals.values()) this.note({ event: 'peer.refused', ...refusal });
+    this.#refusals.clear();
+  }
+
+  /** Writes what was held back; call it before the log is closed. */
+  flush(): void {
+    if (this.#refusalTimer !== null) clearTimeout(this.#refusalTimer);
+    this.#flushRefusals();
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * What a request must look like before a byte of its body is read. Browsers are the adversary here: a page can make
+ * them send requests to loopback ports, with a Host of its own choosing (DNS rebinding), but not without telling.
+ */
+import type { IncomingMessage } from 'node:http';
+import { type Refusal, refuse } from '../errors.ts';
+
+export type Route =
+  | { readonly to: 'health' }
+  /** A fresh bearer token for the session whose socket this is. */
+  | { readonly to: 'token' }
+  | { readonly to: 'mcp'; readonly upstream: string };
+
+/** Which of our listeners took the connection. */
+export type Listener =
+  | { readonly kind: 'tcp'; readonly port: number }
+  | { readonly kind: 'session'; readonly session: string };
+
+/** The raw target, matched whole: no decoding, no query, no trailing slash, no other spelling (B6). */
+const MCP_PATH = /^\/mcp\/([a-z](?:[a-z0-9-]{0,30}[a-z0-9])?)$/;
+
+function valuesOf(request: IncomingMessage, name: string): string[] {
+  return request.headersDistinct[name] ?? [];
+}
+
+function checkHost(request: IncomingMessage, listener: Listener): Refusal | undefined {
+  // No browser reaches a Unix socket, and HTTP clients differ in the Host that they send there.
+  if (listener.kind === 'session') return undefined;
+  const hosts = valuesOf(request, 'host');
+  const ours = [`127.0.0.1:${listener.port}`, `localhost:${listener.port}`];
+  if (hosts.length === 1 && ours.includes((hosts[0] as string).toLowerCase())) return undefined;
+  return refuse('host_refused', `expected Host to be ${ours[0]}`);
+}
+
+/** Origin is set by every cross-site request; fetch metadata by browsers alone (also without Origin, as for images). */
+function checkOrigin(request: IncomingMessage): Refusal | undefined {
+  const fromBrowser = ['origin', 'sec-fetch-site', 'sec-fetch-dest'].some((name) => valuesOf(request, name).length > 0);
+  return fromBrowser ? refuse('origin_refused', 'requests of web pages are refused') : undefined;
+}
+
+function checkPath(request: IncomingMessage, listener: Listener): Route | Refusal {
+  const target = request.url ?? '';
+  const { method } = request;
+  if (target === '/healthz')
+    return method === 'GET' ? { to: 'health' } : refuse('method_not_allowed', 'expected GET');
+  if (target === '/token' && listener.kind === 'session')
+    return method === 'POST' ? { to: 'token' } : refuse('method_not_allowed', 'expected POST');
+  const upstream = MCP_PATH.exec(target)?.[1];
+  if (upstream === undefined) return refuse('not_found', 'no such path');
+  if (method !== 'POST' && method !== 'GET' && method !== 'DELETE')
+    return refuse('method_not_allowed', 'expected POST, GET or DELETE');
+  return { to: 'mcp', upstream };
+}
+
+export function guard(request: IncomingMessage, listener: Listener): Route | Refusal {
+  return checkHost(request, listener) ?? checkOrigin(request) ?? checkPath(request, listener);
+}

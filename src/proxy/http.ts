@@ -1,0 +1,220 @@
+/**
+ * Streamable HTTP for the legacy era (MCP 2025-11-25, "Transports"): POST answers with JSON, or with an event stream as
+ * soon as something precedes the answer; GET holds the standing stream; DELETE ends the conversation.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Caller } from '../auth/session.ts';
+import { isRefusal, type Refusal, refuse } from '../errors.ts';
+import { type ClientMessage, type MessageId, parseClientMessage } from '../jsonrpc.ts';
+import { limits } from '../limits.ts';
+import type { Conversation, Sink } from './conversation.ts';
+import { checkEra, checkVersionHeader } from './era.ts';
+import { refusalResponse, statusOf } from './wire.ts';
+
+export interface FrontDesk {
+  readonly open: (caller: Caller, upstream: string) => Conversation | Refusal;
+  readonly find: (caller: Caller, upstream: string, id: string) => Conversation | Refusal;
+  readonly handle: (conversation: Conversation, message: ClientMessage, sink: Sink) => Promise<Refusal | undefined>;
+}
+
+const JSON_TYPE = 'application/json';
+const STREAM_TYPE = 'text/event-stream';
+
+export function sendRefusal(response: ServerResponse, refusal: Refusal, id: MessageId | null = null): void {
+  if (response.headersSent) return;
+  const body = refusalResponse(id, refusal);
+  const status = statusOf(refusal);
+  const headers: Record<string, string | number> = { 'content-type': JSON_TYPE, 'content-length': body.length };
+  // No resource metadata: clients would start an OAuth crawl of this origin (RFC 9728 does not apply to it).
+  if (status === 401) headers['www-authenticate'] = 'Bearer realm="ostiary"';
+  // What is left of a refused body is not worth reading.
+  if (refusal.refused === 'too_large') headers['connection'] = 'close';
+  response.writeHead(status, headers).end(body);
+}
+
+/** The whole body, or a refusal as soon as it exceeds the limit, declared or not (B9). */
+export function readBody(request: IncomingMessage, limit: number): Promise<Buffer | Refusal> {
+  const tooLarge = refuse('too_large', `the body exceeds ${limit} bytes`);
+  if (Number(request.headers['content-length'] ?? 0) > limit) return Promise.resolve(tooLarge);
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    request.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > limit) {
+        request.pause();
+        resolve(tooLarge);
+      } else chunks.push(chunk);
+    });
+    request.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
+    request.on('error', () => resolve(refuse('bad_message', 'the body broke off')));
+    request.on('close', () => resolve(refuse('bad_message', 'the body broke off')));
+  });
+}
+
+/** Media types that the client takes; a missing Accept takes everything (RFC 9110, 12.5.1). */
+function accepts(request: IncomingMessage, type: string): boolean {
+  const { accept } = request.headers;
+  if (accept === undefined) return true;
+  const [family] = type.split('/');
+  return accept.split(',').some((range) => {
+    const name = (range.split(';')[0] as string).trim().toLowerCase();
+    return name === type || name === '*/*' || name === `${family}/*`;
+  });
+}
+
+const eventStart = Buffer.from('event: message\ndata: ');
+const eventEnd = Buffer.from('\n\n');
+
+/** An event stream as a sink. A carriage return would end the `data` field; in JSON it can only be white space. */
+class EventStream implements Sink {
+  readonly takesMessages = true;
+  readonly #response: ServerResponse;
+  readonly #keepAlive: NodeJS.Timeout;
+
+  constructor(response: ServerResponse, headers: Record<string, string>) {
+    this.#response = response;
+    response.writeHead(200, { 'content-type': STREAM_TYPE, 'cache-control': 'no-cache, no-transform', ...headers });
+    response.flushHeaders();
+    this.#keepAlive = setInterval(() => response.write(':\n\n'), limits.sseKeepAliveMs);
+    response.on('close', () => clearInterval(this.#keepAlive));
+  }
+
+  get open(): boolean {
+    return !this.#response.destroyed && !this.#response.writableEnded;
+  }
+
+  message(bytes: Buffer): boolean {
+    const data = bytes.includes(0x0d) ? Buffer.from(bytes.map((byte) => (byte === 0x0d ? 0x20 : byte))) : bytes;
+    return this.#response.write(Buffer.concat([eventStart, data, eventEnd]));
+  }
+
+  answer(bytes: Buffer): boolean {
+    this.message(bytes);
+    this.#response.end();
+    return true;
+  }
+
+  end(): void {
+    this.#response.end();
+  }
+}
+
+/** The response to one POST: JSON, unless something precedes the answer and the client takes a stream. */
+class PostResponse implements Sink {
+  readonly #response: ServerResponse;
+  readonly #headers: Record<string, string>;
+  /** Without a stream a message has no way out here: it belongs to the standing stream then. */
+  readonly takesMessages: boolean;
+  readonly #takesJson: boolean;
+  #stream: EventStream | null = null;
+
+  constructor(request: IncomingMessage, response: ServerResponse, headers: Record<string, string>) {
+    this.#response = response;
+    this.#headers = headers;
+    this.takesMessages = accepts(request, STREAM_TYPE);
+    this.#takesJson = accepts(request, JSON_TYPE);
+  }
+
+  get open(): boolean {
+    return !this.#response.destroyed && !this.#response.writableEnded;
+  }
+
+  message(bytes: Buffer): boolean {
+    this.#stream ??= new EventStream(this.#response, this.#headers);
+    return this.#stream.message(bytes);
+  }
+
+  answer(bytes: Buffer): boolean {
+    if (this.#stream === null && this.#takesJson) {
+      this.#response.writeHead(200, { 'content-type': JSON_TYPE, 'content-length': bytes.length, ...this.#headers });
+      this.#response.end(bytes);
+      return true;
+    }
+    this.#stream ??= new EventStream(this.#response, this.#headers);
+    return this.#stream.answer(bytes);
+  }
+
+  refuse(refusal: Refusal, id: MessageId | null): void {
+    if (this.#stream === null) sendRefusal(this.#response, refusal, id);
+    else this.#stream.answer(refusalResponse(id, refusal));
+  }
+}
+
+function sessionId(request: IncomingMessage): string | undefined {
+  const values = request.headersDistinct['mcp-session-id'] ?? [];
+  return values.length === 1 ? values[0] : undefined;
+}
+
+function findConversation(desk: FrontDesk, caller: Caller, upstream: string, request: IncomingMessage) {
+  const id = sessionId(request);
+  return id === undefined
+    ? refuse('bad_message', 'expected one Mcp-Session-Id header')
+    : desk.find(caller, upstream, id);
+}
+
+export async function handlePost(
+  desk: FrontDesk,
+  caller: Caller,
+  upstream: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
+  if (type !== JSON_TYPE)
+    return sendRefusal(response, refuse('unsupported_media_type', `expected Content-Type: ${JSON_TYPE}`));
+  if (!accepts(request, JSON_TYPE) && !accepts(request, STREAM_TYPE))
+    return sendRefusal(response, refuse('not_acceptable', `expected Accept: ${JSON_TYPE}, ${STREAM_TYPE}`));
+  const body = await readBody(request, limits.requestBytes);
+  if (isRefusal(body)) return sendRefusal(response, body);
+  const message = parseClientMessage(body);
+  if (isRefusal(message)) return sendRefusal(response, message);
+  const version = request.headers['mcp-protocol-version'];
+  const otherEra = checkEra(message, Array.isArray(version) ? version[0] : version);
+  if (otherEra !== undefined) return sendRefusal(response, otherEra, message.id);
+
+  const opens = message.method === 'initialize' && sessionId(request) === undefined;
+  const conversation = opens ? desk.open(caller, upstream) : findConversation(desk, caller, upstream, request);
+  if (isRefusal(conversation)) return sendRefusal(response, conversation, message.id);
+  const sink = new PostResponse(request, response, opens ? { 'mcp-session-id': conversation.id } : {});
+  response.on('drain', () => conversation.drained());
+  const refusal = await desk.handle(conversation, message, sink);
+  if (refusal !== undefined) {
+    if (opens) void conversation.close('initialize was refused');
+    // To a request of an open conversation a refusal is an answer: HTTP errors would end the client's session.
+    if (message.kind === 'request' && statusOf(refusal) !== 404 && !opens)
+      sink.answer(refusalResponse(message.id, refusal));
+    else sink.refuse(refusal, message.id);
+  } else if (message.kind !== 'request') response.writeHead(202).end();
+}
+
+export function handleGet(
+  desk: FrontDesk,
+  caller: Caller,
+  upstream: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
+  if (!accepts(request, STREAM_TYPE))
+    return sendRefusal(response, refuse('not_acceptable', `expected Accept: ${STREAM_TYPE}`));
+  const version = request.headers['mcp-protocol-version'];
+  const otherEra = checkVersionHeader(Array.isArray(version) ? version[0] : version);
+  if (otherEra !== undefined) return sendRefusal(response, otherEra);
+  const conversation = findConversation(desk, caller, upstream, request);
+  if (isRefusal(conversation)) return sendRefusal(response, conversation);
+  response.on('drain', () => conversation.drained());
+  conversation.attach(new EventStream(response, {}));
+}
+
+export function handleDelete(
+  desk: FrontDesk,
+  caller: Caller,
+  upstream: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
+  const conversation = findConversation(desk, caller, upstream, request);
+  if (isRefusal(conversation)) return sendRefusal(response, conversation);
+  void conversation.close('ended by the client');
+  response.writeHead(204).end();
+}

@@ -1,0 +1,77 @@
+/**
+ * The shim's transport: after `Upgrade: mcp-stdio` the socket carries newline-delimited JSON-RPC both ways, exactly as
+ * MCP's stdio transport does. One connection is one conversation; its end ends the upstream.
+ */
+import type { Socket } from 'node:net';
+import { isRefusal, refuse } from '../errors.ts';
+import { parseClientMessage } from '../jsonrpc.ts';
+import { limits } from '../limits.ts';
+import { LineFramer } from '../upstreams/lines.ts';
+import type { Conversation, Sink } from './conversation.ts';
+import { checkEra } from './era.ts';
+import type { FrontDesk } from './http.ts';
+import { refusalResponse } from './wire.ts';
+
+const newline = Buffer.from('\n');
+
+class LineSink implements Sink {
+  readonly takesMessages = true;
+  readonly #socket: Socket;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  get open(): boolean {
+    return this.#socket.writable;
+  }
+
+  /** Both parts of a line, and all lines of one turn, leave in one write. */
+  message(bytes: Buffer): boolean {
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork();
+      setImmediate(() => this.#socket.uncork());
+    }
+    this.#socket.write(bytes);
+    this.#socket.write(newline);
+    return this.#socket.writableLength < limits.lineBufferBytes;
+  }
+
+  answer(bytes: Buffer): boolean {
+    return this.message(bytes);
+  }
+}
+
+/** Serves an upgraded socket until either side ends it. */
+export function serveLines(desk: FrontDesk, conversation: Conversation, socket: Socket, head: Buffer): void {
+  const sink = new LineSink(socket);
+  conversation.attach(sink);
+
+  const onLine = (line: Buffer): void => {
+    const message = parseClientMessage(line);
+    if (isRefusal(message)) return void sink.answer(refusalResponse(null, message));
+    const otherEra = checkEra(message, undefined);
+    if (otherEra !== undefined) {
+      if (message.kind === 'request') sink.answer(refusalResponse(message.id, otherEra));
+      return;
+    }
+    void desk.handle(conversation, message, sink).then((refusal) => {
+      // A refused notification or response has nobody to answer to (JSON-RPC 2.0, 4.1).
+      if (refusal !== undefined && message.kind === 'request') sink.answer(refusalResponse(message.id, refusal));
+    });
+  };
+  const framer = new LineFramer({
+    maxBytes: limits.requestBytes,
+    onLine,
+    onOversize: () => {
+      sink.answer(refusalResponse(null, refuse('too_large', `a message exceeds ${limits.requestBytes} bytes`)));
+    },
+  });
+
+  socket.on('data', (chunk: Buffer) => framer.push(chunk));
+  socket.on('drain', () => conversation.drained());
+  socket.on('error', () => socket.destroy());
+  socket.on('end', () => void conversation.close('the client left'));
+  socket.on('close', () => void conversation.close('the client left'));
+  if (head.length > 0) framer.push(head);
+}

@@ -1,0 +1,185 @@
+/**
+ * The agent plane: one pipeline behind two kinds of listener, the loopback port and a Unix socket per session. It serves
+ * MCP and a session's own token; it defines no upstream, reads no config, makes no session.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import { Hono } from 'hono';
+import type { Caller, Claim, Peer, Sessions } from '../auth/session.ts';
+import { isRefusal, type Refusal, refuse } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { guard, type Listener, type Route } from './guard.ts';
+import { type FrontDesk, handleDelete, handleGet, handlePost, sendRefusal } from './http.ts';
+import { serveLines } from './line.ts';
+import { refusalResponse, statusOf } from './wire.ts';
+
+export interface AgentPlanePorts {
+  readonly desk: FrontDesk;
+  readonly sessions: Sessions;
+  /** The daemon's own uid is let in without a session, for `/healthz`. */
+  readonly ownUid: number;
+  /** The kernel's word on the other end of a new connection; `null` when it gives none. */
+  readonly peerOf: (socket: Socket, kind: Listener['kind']) => Promise<Peer | null>;
+  readonly refused: (refusal: Refusal, peer: Peer | null, caller: Caller | null) => void;
+}
+
+interface Connection {
+  readonly listener: Listener;
+  /** Asked once, when the connection is accepted, and never again: later the port may be another's (B5). */
+  readonly peer: Promise<Peer | null>;
+}
+
+type Bindings = HttpBindings & { readonly caller: Caller; readonly route: Route & { to: 'mcp' } };
+
+/** Who asks: the guard has been passed, the peer is known. */
+function claimOf(request: IncomingMessage, listener: Listener): Claim {
+  return listener.kind === 'session'
+    ? { by: 'socket', session: listener.session }
+    : { by: 'token', authorization: request.headersDistinct['authorization'] ?? [] };
+}
+
+export class AgentPlane {
+  readonly #ports: AgentPlanePorts;
+  readonly #connections = new WeakMap<Socket, Connection>();
+  readonly #sockets = new Map<Server, Set<Socket>>();
+
+  constructor(ports: AgentPlanePorts) {
+    this.#ports = ports;
+  }
+
+  /** A server for one listener; the caller makes it listen. Its port or session is known to `listener` by then. */
+  serverFor(listener: () => Listener): Server {
+    const server = createServer({
+      maxHeaderSize: limits.headerBytes,
+      headersTimeout: limits.headersTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      keepAliveTimeout: limits.keepAliveMs,
+      connectionsCheckingInterval: 1000,
+      insecureHTTPParser: false,
+    });
+    server.maxConnections = limits.connections;
+    const open = new Set<Socket>();
+    this.#sockets.set(server, open);
+    server.on('connection', (socket: Socket) => {
+      open.add(socket);
+      socket.once('close', () => open.delete(socket));
+      this.#accept(socket, listener());
+    });
+    server.on('clientError', (_error, socket) => {
+      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+      else socket.destroy();
+    });
+    const serve = this.#hono();
+    server.on('request', (request, response) => void this.#request(request, response, serve));
+    server.on('upgrade', (request, socket: Socket, head: Buffer) => void this.#upgrade(request, socket, head));
+    return server;
+  }
+
+  /** Ends a listener with every connection that it has. */
+  close(server: Server): void {
+    server.close();
+    for (const socket of this.#sockets.get(server) ?? []) socket.destroy();
+    this.#sockets.delete(server);
+  }
+
+  /** A peer that no session is for is cut off before it is read from: other users cannot hold our connections (B9). */
+  #accept(socket: Socket, listener: Listener): void {
+    const { sessions, ownUid } = this.#ports;
+    const peer = this.#ports.peerOf(socket, listener.kind).then((known) => {
+      if (known === null || !(known.uid === ownUid || sessions.knowsUid(known.uid))) {
+        this.#ports.refused(refuse('peer_refused', known === null ? 'unknown peer' : 'another user'), known, null);
+        socket.destroy();
+      }
+      return known;
+    });
+    this.#connections.set(socket, { listener, peer });
+  }
+
+  /** Steps 1 to 3 of the request path. */
+  async #identify(request: IncomingMessage): Promise<{ route: Route; caller: Caller | null } | Refusal> {
+    const connection = this.#connections.get(request.socket);
+    if (connection === undefined) return refuse('peer_refused', 'unknown peer');
+    const peer = await connection.peer;
+    const route = guard(request, connection.listener);
+    if (isRefusal(route)) {
+      this.#ports.refused(route, peer, null);
+      return route;
+    }
+    if (route.to === 'health') return { route, caller: null };
+    const caller = this.#ports.sessions.identify(peer, claimOf(request, connection.listener));
+    if (!isRefusal(caller)) return { route, caller };
+    this.#ports.refused(caller, peer, null);
+    return caller;
+  }
+
+  async #request(
+    request: IncomingMessage,
+    response: ServerResponse,
+    serve: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
+  ): Promise<void> {
+    const identified = await this.#identify(request);
+    if (isRefusal(identified)) return sendRefusal(response, identified);
+    admissions.set(request, identified);
+    await serve(request, response);
+  }
+
+  /** Routing is Hono's; the data path writes to Node's own response, which keeps bytes bytes. */
+  #hono(): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+    const { desk, sessions } = this.#ports;
+    const app = new Hono<{ Bindings: Bindings }>();
+    app.get('/healthz', (context) => context.json({ status: 'ok' }));
+    app.post('/token', (context) => {
+      const token = sessions.mintToken(context.env.caller.session.id);
+      return token === null ? context.body(null, 404) : context.json({ token });
+    });
+    app.post('/mcp/:upstream', async ({ env }) => {
+      await handlePost(desk, env.caller, env.route.upstream, env.incoming, env.outgoing);
+      return RESPONSE_ALREADY_SENT;
+    });
+    app.get('/mcp/:upstream', ({ env }) => {
+      env.outgoing.once('close', sessions.hold(env.caller.session.id));
+      handleGet(desk, env.caller, env.route.upstream, env.incoming, env.outgoing);
+      return RESPONSE_ALREADY_SENT;
+    });
+    app.delete('/mcp/:upstream', ({ env }) => {
+      handleDelete(desk, env.caller, env.route.upstream, env.incoming, env.outgoing);
+      return RESPONSE_ALREADY_SENT;
+    });
+    return getRequestListener(
+      (request, env) => app.fetch(request, { ...env, ...admissions.get((env as HttpBindings).incoming) }),
+      { overrideGlobalObjects: false, autoCleanupIncoming: false, hostname: 'localhost' },
+    );
+  }
+
+  async #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    socket.on('error', () => socket.destroy());
+    const identified = await this.#identify(request);
+    const opened = isRefusal(identified) ? identified : this.#openLines(request, identified);
+    if (isRefusal(opened)) {
+      const body = refusalResponse(null, opened);
+      const status = statusOf(opened);
+      socket.end(
+        `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
+          `Content-Length: ${body.length}\r\n\r\n${body.toString()}`,
+      );
+      return;
+    }
+    socket.setTimeout(0);
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: mcp-stdio\r\n\r\n');
+    serveLines(this.#ports.desk, opened.conversation, socket, head);
+    const release = this.#ports.sessions.hold(opened.caller.session.id);
+    socket.once('close', release);
+  }
+
+  #openLines(request: IncomingMessage, { route, caller }: { route: Route; caller: Caller | null }) {
+    if (route.to !== 'mcp' || caller === null) return refuse('not_found', 'no such path');
+    if (request.headers.upgrade !== 'mcp-stdio') return refuse('bad_message', 'expected Upgrade: mcp-stdio');
+    const conversation = this.#ports.desk.open(caller, route.upstream);
+    return isRefusal(conversation) ? conversation : { conversation, caller };
+  }
+}
+
+/** What {@link AgentPlane} found out about a request, for the handlers that Hono calls. */
+const admissions = new WeakMap<IncomingMessage, { route: Route; caller: Caller | null }>();

@@ -1,0 +1,114 @@
+/** The configured upstreams: opens one per granted conversation, knows which run, and ends them all. */
+import type { Grant } from '../auth/grant.ts';
+import { isRefusal, type Refusal, refuse } from '../errors.ts';
+import { openStdio, type StdioPorts, type StdioSpec } from './stdio.ts';
+import type { Upstream, UpstreamEvents, UpstreamLimits } from './upstream.ts';
+
+export interface UpstreamSpec extends StdioSpec, UpstreamLimits {
+  /** `session`: one child per conversation. `disabled`: none. Shared children join here. */
+  readonly lifecycle: 'session' | 'disabled';
+}
+
+export interface UpstreamStatus {
+  readonly name: string;
+  readonly lifecycle: UpstreamSpec['lifecycle'];
+  /** Pids of the children that run now. */
+  readonly running: readonly number[];
+  readonly starts: number;
+  readonly lastExit: string | null;
+}
+
+export type RegistryPorts = Omit<StdioPorts, 'started' | 'exited' | 'stderr' | 'noise'> & {
+  readonly started: (event: { upstream: string; pid: number; session: string; credentials: readonly string[] }) => void;
+  readonly exited: (event: { upstream: string; pid: number; code: number | null; signal: string | null }) => void;
+  readonly stderr: (upstream: string, line: string) => void;
+  readonly noise: (upstream: string, bytes: number) => void;
+};
+
+interface Entry {
+  readonly spec: UpstreamSpec;
+  readonly open: Set<Upstream>;
+  readonly pids: Set<number>;
+  starts: number;
+  lastExit: string | null;
+}
+
+export class Upstreams {
+  readonly #entries: ReadonlyMap<string, Entry>;
+  readonly #ports: RegistryPorts;
+  #closing = false;
+
+  constructor(specs: Iterable<UpstreamSpec>, ports: RegistryPorts) {
+    this.#ports = ports;
+    this.#entries = new Map(
+      [...specs].map((spec) => [
+        spec.name,
+        { spec, open: new Set<Upstream>(), pids: new Set<number>(), starts: 0, lastExit: null },
+      ]),
+    );
+  }
+
+  limitsOf(name: string): UpstreamLimits | undefined {
+    return this.#entries.get(name)?.spec;
+  }
+
+  /** Starts the upstream that the grant names, for the conversation whose events these are. */
+  async open(grant: Grant, events: UpstreamEvents): Promise<Upstream | Refusal> {
+    const { upstream: name } = grant.call;
+    const entry = this.#entries.get(name);
+    if (entry === undefined) return refuse('not_found', 'no such upstream');
+    if (entry.spec.lifecycle === 'disabled') return refuse('upstream_unavailable', `upstream ${name} is disabled`);
+    if (this.#closing) return refuse('shutting_down', 'ostiary is shutting down');
+    let opened: Upstream | null = null;
+    const upstream = await openStdio(entry.spec, this.#portsFor(entry, grant.caller.session.id), {
+      ...events,
+      onExit: (reason) => {
+        entry.lastExit = reason;
+        if (opened !== null) entry.open.delete(opened);
+        events.onExit(reason);
+      },
+    });
+    if (isRefusal(upstream)) return upstream;
+    opened = upstream;
+    entry.open.add(upstream);
+    if (this.#closing) {
+      await upstream.stop();
+      return refuse('shutting_down', 'ostiary is shutting down');
+    }
+    return upstream;
+  }
+
+  #portsFor(entry: Entry, session: string): StdioPorts {
+    const upstream = entry.spec.name;
+    const ports = this.#ports;
+    return {
+      ...ports,
+      started: (child) => {
+        entry.starts++;
+        entry.pids.add(child.pid);
+        ports.started({ upstream, session, ...child });
+      },
+      exited: (child) => {
+        entry.pids.delete(child.pid);
+        ports.exited({ upstream, ...child });
+      },
+      stderr: (line) => ports.stderr(upstream, line),
+      noise: (bytes) => ports.noise(upstream, bytes),
+    };
+  }
+
+  status(): UpstreamStatus[] {
+    return [...this.#entries.values()].map(({ spec, pids, starts, lastExit }) => ({
+      name: spec.name,
+      lifecycle: spec.lifecycle,
+      running: [...pids],
+      starts,
+      lastExit,
+    }));
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.all([...this.#entries.values()].flatMap(({ open }) => [...open].map((one) => one.stop())));
+  }
+}

@@ -1,0 +1,133 @@
+/** A stdio upstream of the legacy era: one child, its credentials in its environment and nowhere else. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Grant } from '../auth/grant.ts';
+import { type CredentialRef, formatCredentialRef } from '../credentials/ref.ts';
+import type { Scrubber } from '../credentials/scrubber.ts';
+import type { Secret } from '../credentials/secret.ts';
+import { upstreamBase } from '../environment.ts';
+import { Failure, type Refusal, refuse } from '../errors.ts';
+import { privateDirectory } from '../files.ts';
+import { type MessageId, readEnvelope } from '../jsonrpc.ts';
+import { limits } from '../limits.ts';
+import { Answer } from './answer.ts';
+import { injectEnvironment } from './inject.ts';
+import { type Child, type Exit, type Guard, launch } from './launch.ts';
+import type { Upstream, UpstreamEvents } from './upstream.ts';
+
+export interface StdioSpec {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly secrets: Readonly<Record<string, CredentialRef>>;
+}
+
+export interface StdioPorts {
+  readonly acquire: (ref: CredentialRef) => Promise<Secret>;
+  readonly scrubber: Scrubber;
+  readonly guard: Guard;
+  /** The daemon's environment, from which the allow-list picks. */
+  readonly env: NodeJS.ProcessEnv;
+  /** A private directory of ours; each child gets an empty one in it. */
+  readonly workDirectory: string;
+  readonly started: (child: { pid: number; credentials: readonly string[] }) => void;
+  readonly exited: (child: { pid: number; code: number | null; signal: string | null }) => void;
+  /** One scrubbed line of standard error. */
+  readonly stderr: (line: string) => void;
+  /** Standard output that is no message; never its content. */
+  readonly noise: (bytes: number) => void;
+}
+
+function describeExit(exit: Exit): string {
+  if (exit.error !== undefined) return 'could not be started';
+  return exit.signal === null ? `exited with code ${exit.code}` : `was ended by ${exit.signal}`;
+}
+
+/** The id in the first bytes of a message too long to keep: servers write it first, or right after `jsonrpc`. */
+function idIn(head: Buffer): MessageId | null {
+  const match = /^\s*\{(?:"jsonrpc":"2\.0",)?"id":(-?\d+|"(?:[^"\\]|\\.)*")/.exec(head.toString('latin1', 0, 512));
+  return match === null ? null : (readEnvelope(Buffer.from(`{"id":${match[1]},"result":0}`))?.id ?? null);
+}
+
+class StdioUpstream implements Upstream {
+  readonly #child: Child;
+
+  constructor(child: Child) {
+    this.#child = child;
+  }
+
+  send(_grant: Grant, bytes: Buffer): Refusal | undefined {
+    if (this.#child.backlog > limits.upstreamBufferBytes)
+      return refuse('upstream_unavailable', 'the upstream does not read its input');
+    this.#child.write(bytes);
+    return undefined;
+  }
+
+  pause(): void {
+    this.#child.pause();
+  }
+
+  resume(): void {
+    this.#child.resume();
+  }
+
+  stop(): Promise<void> {
+    return this.#child.stop();
+  }
+}
+
+/**
+ * Starts the child with its credentials. A credential that cannot be had is a refusal that names it; a child that cannot
+ * be started ends through `events.onExit`.
+ */
+export async function openStdio(
+  spec: StdioSpec,
+  ports: StdioPorts,
+  events: UpstreamEvents,
+): Promise<Upstream | Refusal> {
+  let child: Child;
+  let wanted = '';
+  const directory = mkdtempSync(join(privateDirectory(ports.workDirectory), `${spec.name}-`));
+  const cleanUp = (): void => rmSync(directory, { recursive: true, force: true });
+  try {
+    const cwd = privateDirectory(join(directory, 'cwd'));
+    const base = upstreamBase(ports.env, privateDirectory(join(directory, 'tmp')));
+    const secrets: Record<string, Secret> = {};
+    for (const [variable, ref] of Object.entries(spec.secrets)) {
+      wanted = formatCredentialRef(ref);
+      secrets[variable] = await ports.acquire(ref);
+    }
+    const { env, labels } = injectEnvironment(base, spec.env, secrets);
+    child = launch(
+      { name: spec.name, command: spec.command, args: spec.args, env, cwd },
+      {
+        onLine: (line) => {
+          const answer = Answer.from(line, ports.scrubber);
+          if (answer === null) ports.noise(line.length);
+          else events.onAnswer(answer);
+        },
+        onOversize: (head) => events.onOversize(idIn(head)),
+        onStderr: (line) => {
+          const clean = ports.scrubber.scrubText(line);
+          ports.stderr(clean.outcome === 'withheld' ? '[a line that could not be redacted]' : clean.bytes.toString());
+        },
+        onDrain: () => {},
+        onExit: (exit) => {
+          cleanUp();
+          if (exit.error !== undefined) ports.stderr(exit.error.message);
+          if (child.pid !== null) ports.exited({ pid: child.pid, code: exit.code, signal: exit.signal });
+          events.onExit(describeExit(exit));
+        },
+      },
+      { guard: ports.guard },
+    );
+    if (child.pid !== null) ports.started({ pid: child.pid, credentials: labels });
+  } catch (error) {
+    cleanUp();
+    if (!(error instanceof Failure)) throw error;
+    ports.stderr(error.message);
+    return refuse('credential_unavailable', `${wanted} is not available to upstream ${spec.name}: see ostiary status`);
+  }
+  return new StdioUpstream(child);
+}

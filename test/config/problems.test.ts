@@ -1,0 +1,319 @@
+/** Every way in which a file can be wrong, with the exact line that its writer gets to see. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { parseConfig } from '../../src/config/load.ts';
+import { ConfigError, formatProblems } from '../../src/config/problem.ts';
+import { Failure } from '../../src/errors.ts';
+
+function problemsOf(text: string): string[] {
+  try {
+    parseConfig(text, 'c.yaml');
+  } catch (error) {
+    assert(error instanceof ConfigError && error instanceof Failure);
+    assert.equal(error.kind, 'config');
+    return formatProblems(error).split('\n');
+  }
+  return [];
+}
+
+/** `refuse('what', ['line', …], 'problem', …)` */
+function refuse(title: string, lines: readonly string[], ...expected: string[]): void {
+  it(title, () => {
+    assert.deepEqual(
+      problemsOf(lines.join('\n')),
+      expected.map((each) => `c.yaml:${each}`),
+    );
+  });
+}
+
+const upstream = ['version: 1', 'upstreams:', '  notion:'];
+
+describe('YAML that means more than it shows', () => {
+  refuse('anchor', ['version: &v 1'], '1:10: expected no anchors, got one; write the value out each time');
+  refuse(
+    'alias (billion laughs)',
+    ['version: 1', 'a: &a [x, x]', 'b: &b [*a, *a]', 'c: [*b, *b]'],
+    '2:4: expected no anchors, got one; write the value out each time',
+    '3:4: expected no anchors, got one; write the value out each time',
+    ...['3:8', '3:12', '4:5', '4:9'].map(
+      (at) => `${at}: expected no aliases, got one; write the value out each time`,
+    ),
+  );
+  refuse('custom tag', ['version: !!js/function 1'], '1:10: expected no tags, got one');
+  refuse('core tag', ['version: !!int "1"'], '1:10: expected no tags, got one');
+  refuse('directive', ['%YAML 1.1', '---', 'version: 1'], '1:1: expected no YAML directives, got one');
+  refuse('second document', ['version: 1', '---', 'version: 1'], '2:1: expected one document, got another');
+  refuse(
+    'merge key',
+    [...upstream, '    command: node', '    <<: {args: [x]}'],
+    '5:5: upstreams.notion.…: expected no merge keys, got one; write the values out each time',
+  );
+  refuse(
+    'merge key among names',
+    ['version: 1', 'upstreams:', '  <<: {command: node}'],
+    '3:3: upstreams.…: expected no merge keys, got one; write the values out each time',
+  );
+  refuse(
+    'duplicate key',
+    ['version: 1', 'listen: {port: 1}', 'listen: {port: 2}'],
+    '3:1: listen: expected each key once, got it again after line 2',
+  );
+  refuse(
+    'duplicate key beside other problems',
+    ['version: 2', 'agent: {env: [A], env: [B]}'],
+    '1:10: version: expected 1, got 2',
+    '2:19: agent.env: expected each key once, got it again after line 2',
+  );
+  refuse(
+    'key that is a list',
+    ['version: 1', '? [a]', ': 1'],
+    '2:3: expected text as a key, got a list or map',
+  );
+  for (const [name, unit] of [
+    ['flow lists', '['],
+    ['flow maps', '{'],
+    ['block lists', '- '],
+    ['explicit keys', '? '],
+  ] as const)
+    it(`C1 ${name} nested 20,000 deep neither overflow nor hang`, () => {
+      const [only, ...others] = problemsOf(unit.repeat(20_000));
+      assert.match(only ?? '', /^c\.yaml:1:\d+: expected at most 16 levels of nesting, got more$/);
+      assert.deepEqual(others, []);
+    });
+});
+
+describe('text that is no YAML', () => {
+  refuse('tab', ['version: 1', 'listen:', '\tport: 1'], '3:1: expected spaces as indentation, got a tab');
+  refuse(
+    'two colons',
+    ['version: 1', 'listen: port: 1'],
+    '2:9: expected one key on a line, got a second colon; put text that has ": " in it in quotes',
+  );
+  refuse(
+    'unclosed quote',
+    ['version: "1'],
+    '1:12: expected another character, such as a colon, a comma or a closing quote, got none',
+  );
+});
+
+describe('shape', () => {
+  refuse('empty file', [''], '1:1: expected a map that begins with version: 1, got nothing');
+  refuse('a list', ['- version: 1'], '1:1: expected a map that begins with version: 1, got a list');
+  refuse('no version', ['listen: {port: 1}'], '1:1: version: expected 1, got nothing');
+  refuse('another version', ['version: "1"'], '1:10: version: expected 1, got "1"');
+  refuse(
+    'unknown key at the top',
+    ['version: 1', 'upstream: {}'],
+    '2:1: upstream: expected one of version, listen, helpers, upstreams, profiles, agent, got an unknown key; did you mean upstreams?',
+  );
+  refuse(
+    'unknown key in camel case',
+    [...upstream, '    command: node', '    startTimeout: 1s'],
+    '5:5: upstreams.notion.startTimeout: expected one of command, args, env, secrets, lifecycle, start_timeout, call_timeout, got an unknown key; did you mean start_timeout?',
+  );
+  refuse(
+    'unknown key without a neighbour',
+    ['version: 1', 'listen: {zzz: 1}'],
+    '2:10: listen.zzz: expected port, got an unknown key',
+  );
+  refuse(
+    'port',
+    ['version: 1', 'listen: {port: 70000}'],
+    '2:16: listen.port: expected a port from 0 to 65535, got 70000',
+  );
+  refuse(
+    'empty section',
+    ['version: 1', 'upstreams:'],
+    '2:1: upstreams: expected a map from upstream names to upstreams, got nothing',
+  );
+  refuse(
+    'name in capitals',
+    ['version: 1', 'upstreams:', '  Notion: {command: node}'],
+    '3:3: upstreams.Notion: expected a name of up to 32 lower-case letters, digits, _ -, beginning with a letter or digit, got a key of 6 characters',
+  );
+  refuse(
+    'no command',
+    [...upstream, '    args: []'],
+    '3:3: upstreams.notion.command: expected an absolute path, or the word node, got nothing',
+  );
+  refuse(
+    'unquoted number',
+    [...upstream, '    command: node', '    env: {PORT: 8080}'],
+    '5:17: upstreams.notion.env.PORT: expected text without NUL characters, got a number; put it in quotes',
+  );
+  refuse(
+    'NUL in an argument',
+    [...upstream, '    command: node', '    args: ["a\\0b"]'],
+    '5:12: upstreams.notion.args[0]: expected text without NUL characters, got text of 3 characters',
+  );
+  refuse(
+    'lifecycle',
+    [...upstream, '    command: node', '    lifecycle: shared'],
+    '5:16: upstreams.notion.lifecycle: expected session or disabled, got "shared"',
+  );
+  for (const duration of ['10', '0s', '1d', '1.5s', '25h', '-1s', '99999999h'])
+    refuse(
+      `duration ${duration}`,
+      [...upstream, '    command: node', `    call_timeout: "${duration}"`],
+      `5:19: upstreams.notion.call_timeout: expected a duration such as 500ms, 30s, 10m or 1h, at most 24h, got "${duration}"`,
+    );
+  refuse(
+    'all problems at once, by position',
+    ['version: 2', 'agent: {env: ["*"]}', 'listen: {port: -1}', 'x: 1'],
+    '1:10: version: expected 1, got 2',
+    '2:15: agent.env[0]: expected the name of an environment variable, or a glob that begins with a letter or _, got text of 1 character',
+    '3:16: listen.port: expected a port from 0 to 65535, got -1',
+    '4:1: x: expected one of version, listen, helpers, upstreams, profiles, agent, got an unknown key',
+  );
+});
+
+describe('programs', () => {
+  refuse(
+    'E9 relative command',
+    [...upstream, '    command: npx'],
+    '4:14: upstreams.notion.command: expected an absolute path, or the word node, got text of 3 characters; use the output of `command -v npx`',
+  );
+  refuse(
+    'E9 command with a path below the working directory',
+    [...upstream, '    command: ./bin/x'],
+    '4:14: upstreams.notion.command: expected an absolute path, or the word node, got text of 7 characters; use the output of `command -v NAME`',
+  );
+  refuse(
+    'E9 relative helper',
+    ['version: 1', 'helpers: {gh: {command: [gh, auth, token]}}'],
+    '2:26: helpers.gh.command[0]: expected the absolute path of an executable, got text of 2 characters; use the output of `command -v gh`',
+  );
+  refuse(
+    'helper without a command',
+    ['version: 1', 'helpers: {gh: {command: []}}'],
+    '2:25: helpers.gh.command: expected a list that begins with the absolute path of an executable, got an empty list',
+  );
+});
+
+describe('references', () => {
+  const secret = (text: string) => ['version: 1', `upstreams: {n: {command: node, secrets: {T: ${text}}}}`];
+  const at = '2:45: upstreams.n.secrets.T: expected';
+  refuse(
+    'pasted secret',
+    secret('ntn_123'),
+    `${at} a credential reference such as vault:NAME, got text of 7 characters`,
+  );
+  refuse('number', secret('12345'), `${at} a credential reference such as vault:NAME, got a number`);
+  refuse('map', secret('{a: b}'), `${at} a credential reference such as vault:NAME, got a map`);
+  refuse('empty', secret('""'), `${at} a credential reference such as vault:NAME, got empty text`);
+  refuse(
+    'bad name',
+    secret('"vault:a b"'),
+    `${at} vault:NAME with up to 64 letters, digits, _ . - as NAME, got text of 9 characters`,
+  );
+  refuse('relative file', secret('file:x'), `${at} file: and an absolute path, got text of 6 characters`);
+  refuse(
+    'keychain',
+    secret('keychain:github/work'),
+    `${at} a vault:, env:, file: or command: reference, got keychain:, which is not supported by this version`,
+  );
+  refuse(
+    'oauth',
+    secret('oauth:linear'),
+    `${at} a vault:, env:, file: or command: reference, got oauth:, which is not supported by this version`,
+  );
+  refuse(
+    'a name of Object.prototype as a source',
+    secret('constructor:x'),
+    `${at} a credential reference such as vault:NAME, got text of 13 characters`,
+  );
+  refuse(
+    'helper of an empty list',
+    secret('command:gh'),
+    `${at} command: and a helper, and helpers defines none, got another name`,
+  );
+  refuse(
+    'helper that is not defined',
+    [
+      'version: 1',
+      'helpers: {gh: {command: [/bin/gh]}}',
+      'upstreams: {n: {command: node, secrets: {T: command:hg}}}',
+    ],
+    '3:45: upstreams.n.secrets.T: expected command: and one of gh, got another name; did you mean gh?',
+  );
+  for (const text of ['vault:x', 'env:NAME', 'command:gh', 'keychain:a/b', 'oauth:linear', 'file:/run/x'])
+    refuse(
+      `A5 ${text} as a literal`,
+      [
+        ...upstream,
+        '    command: node',
+        `    args: [a, "${text}", "--token=${text}"]`,
+        `    env: {A: "${text}"}`,
+      ],
+      '5:15: upstreams.notion.args[1]: expected literal text, got a credential reference; arguments hold no secrets; name it under secrets',
+      `5:${19 + text.length}: upstreams.notion.args[2]: expected literal text, got a credential reference; arguments hold no secrets; name it under secrets`,
+      '6:14: upstreams.notion.env.A: expected literal text, got a credential reference; name it under secrets',
+    );
+  for (const text of ['vault://x', 'file:///srv/docs', 'https://env:8080/', 'env: x', 'vault', 'a vault:x'])
+    refuse(`${text} is no reference`, [...upstream, '    command: node', `    args: ["${text}"]`]);
+  refuse(
+    'variable in env and secrets',
+    [...upstream, '    command: node', '    env: {T: x}', '    secrets: {T: vault:x}'],
+    '6:15: upstreams.notion.secrets.T: expected a variable in either env or secrets, got it in both',
+  );
+  refuse(
+    "A18 agent.env names an upstream's secret",
+    [...upstream, '    command: node', '    secrets: {T: env:GH_TOKEN}', 'agent: {env: [GH_*, GH_TOKEN]}'],
+    "6:21: agent.env[1]: expected a variable that holds no upstream's secret, got one that env:GH_TOKEN refers to",
+  );
+});
+
+describe('rules', () => {
+  const rules = (...lines: string[]) => [
+    ...upstream,
+    '    command: node',
+    'profiles:',
+    '  p:',
+    '    rules:',
+    ...lines,
+  ];
+  refuse(
+    'both',
+    rules('      - {allow: notion, deny: notion}'),
+    '8:9: profiles.p.rules[0]: expected either allow or deny, got both',
+  );
+  refuse(
+    'neither',
+    rules('      - {tools: [x]}'),
+    '8:9: profiles.p.rules[0]: expected either allow or deny, got neither',
+  );
+  refuse(
+    'upstream that is not there',
+    rules('      - deny: noton'),
+    '8:15: profiles.p.rules[0].deny: expected a name or glob of a configured upstream, got "noton"; did you mean notion?',
+  );
+  refuse(
+    'glob that matches nothing',
+    rules('      - allow: "x*"'),
+    '8:16: profiles.p.rules[0].allow: expected a name or glob of a configured upstream, got "x*"',
+  );
+  refuse(
+    'no tools',
+    rules('      - {allow: notion, tools: []}'),
+    '8:32: profiles.p.rules[0].tools: expected a list of at least one name or glob, got an empty list',
+  );
+  refuse('globs that match', rules('      - allow: "*"', '      - deny: "not?on"', '      - deny: "n*"'));
+  refuse('a bare * without upstreams', ['version: 1', 'profiles: {p: {rules: [{deny: "*"}]}}']);
+});
+
+describe('ConfigError', () => {
+  it('shows the first problem and counts the others', () => {
+    assert.throws(() => parseConfig('version: 2\nx: 1\ny: 1\n', '/a/c.yaml'), {
+      message: 'version: expected 1, got 2 (and 2 more)',
+      place: { file: '/a/c.yaml', line: 1, column: 10, key: 'version' },
+      hint: 'ostiary config check lists all of them',
+    });
+  });
+
+  it('has a column for text after CRLF, wide characters and a comment', () => {
+    assert.deepEqual(problemsOf('# é\r\nversion: 1\r\nagent: {env: ["é"], "ß": 1}\r\n'), [
+      'c.yaml:3:15: agent.env[0]: expected the name of an environment variable, or a glob that begins with a letter or _, got text of 1 character',
+      'c.yaml:3:21: agent.…: expected env, got an unknown key',
+    ]);
+  });
+});

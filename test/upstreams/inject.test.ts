@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Secret } from '../../src/credentials/secret.ts';
+import { Failure } from '../../src/errors.ts';
+import { injectEnvironment } from '../../src/upstreams/inject.ts';
+
+const canary = 'canary-6f1f7c';
+
+function seal(value: string | number[], label = 'vault:notion'): Secret {
+  return Secret.seal(label, Buffer.from(value as string));
+}
+
+function refusal(run: () => unknown): Failure {
+  try {
+    run();
+  } catch (error) {
+    assert.ok(error instanceof Failure);
+    return error;
+  }
+  assert.fail('not refused');
+}
+
+test('secrets win over literals of other names, literals over the base', () => {
+  const shared = seal(canary);
+  const { env, labels } = injectEnvironment(
+    { PATH: '/usr/bin', TOKEN: 'base', A: 'base' },
+    { A: 'literal', B: '' },
+    { TOKEN: shared, SAME: shared, KEY: seal('ключ\n😀', 'env:KEY') },
+  );
+  assert.deepEqual(env, {
+    PATH: '/usr/bin',
+    A: 'literal',
+    B: '',
+    TOKEN: canary,
+    SAME: canary,
+    KEY: 'ключ\n😀',
+  });
+  assert.deepEqual(labels, ['vault:notion', 'env:KEY']);
+});
+
+test('a byte order mark is part of the secret', () => {
+  const { env } = injectEnvironment({}, {}, { T: seal([0xef, 0xbb, 0xbf, 0x61]) });
+  assert.deepEqual(Buffer.from(env.T ?? ''), Buffer.from([0xef, 0xbb, 0xbf, 0x61]));
+});
+
+test('a secret that cannot be a variable is refused by label and variable, without its value', () => {
+  const nul = refusal(() => injectEnvironment({}, {}, { TOKEN: seal(`${canary}\0tail`) }));
+  const binary = refusal(() =>
+    injectEnvironment({}, {}, { TOKEN: seal([...Buffer.from(canary), 0xff, 0xfe, 0xc0, 0x80]) }),
+  );
+  for (const failure of [nul, binary]) {
+    assert.equal(failure.kind, 'credential');
+    assert.match(failure.message, /vault:notion .*TOKEN/);
+    assert.doesNotMatch(`${failure.message}${failure.hint}${failure.stack}`, new RegExp(canary));
+  }
+  assert.match(nul.message, /NUL/);
+  assert.match(binary.message, /UTF-8/);
+});
+
+test('a variable that is both literal and secret is refused', () => {
+  const failure = refusal(() => injectEnvironment({}, { TOKEN: 'literal' }, { TOKEN: seal(canary) }));
+  assert.match(failure.message, /TOKEN/);
+  assert.doesNotMatch(failure.message, new RegExp(`${canary}|literal`));
+});
+
+test('names of Object.prototype are ordinary variables', () => {
+  const secrets = Object.fromEntries([['__proto__', seal(canary)]]);
+  const { env } = injectEnvironment({}, {}, secrets);
+  assert.deepEqual(Object.entries(env), [['__proto__', canary]]);
+  assert.equal(injectEnvironment({}, {}, { constructor: seal(canary) }).env.constructor, canary);
+});

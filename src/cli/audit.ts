@@ -4,7 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { Failure } from '../errors.ts';
 import { stateDirectory } from '../paths.ts';
 import { LogReader } from '../proxy/audit/follow.ts';
-import { type Head, headFile, readHead } from '../proxy/audit/head.ts';
+import { type Head, headFile, peekHead } from '../proxy/audit/head.ts';
 import { asciiJson, isDigest, type ParsedLine } from '../proxy/audit/line.ts';
 import { RecordPrinter } from '../proxy/audit/text.ts';
 import { type KeptHead, type Verified, verifyLog } from '../proxy/audit/verify.ts';
@@ -79,7 +79,7 @@ function tail(
 /** The heads that the log must reach, in the order in which they are told. */
 async function keptHeads(file: string, given: Head | undefined, ports: AuditPorts): Promise<KeptHead[]> {
   const heads: KeptHead[] = [];
-  const stored = readHead(file);
+  const stored = peekHead(file);
   if (stored !== null) heads.push({ ...stored, own: true, source: headFile(file) });
   const live = file === defaultFile() ? await ports.liveHead() : null;
   if (live !== null) heads.push({ ...live, own: false, source: 'the running daemon' });

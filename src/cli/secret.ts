@@ -22,6 +22,8 @@ export interface SecretPorts extends VaultPorts {
   readonly now: () => Date;
 }
 
+const configOption: readonly [string, string] = ['--config <file>', 'configuration file'];
+
 /** An upstream's environment variable that is filled from the vault. */
 interface Use {
   readonly upstream: string;
@@ -40,8 +42,11 @@ function formatUses(uses: readonly Use[]): string {
   return uses.map(({ upstream, variable }) => `${upstream}.${variable}`).join(', ');
 }
 
-function configOf(command: Command): Config {
-  const { config } = command.optsWithGlobals<{ config?: string }>();
+interface SecretOptions extends UnlockOptions {
+  readonly config?: string;
+}
+
+function configOf({ config }: SecretOptions): Config {
   return loadConfig({ config, env: process.env });
 }
 
@@ -112,10 +117,10 @@ async function set(command: Command, options: UnlockOptions, ports: SecretPorts)
   await vault.set(name, await readValue(name, ports), ports.now());
 }
 
-async function rotate(command: Command, options: UnlockOptions, ports: SecretPorts): Promise<void> {
+async function rotate(command: Command, options: SecretOptions, ports: SecretPorts): Promise<void> {
   const name = onlyName(command);
   refuseSharedInput(options);
-  const uses = usesOf(configOf(command), name);
+  const uses = usesOf(configOf(options), name);
   const vault = await Vault.open(stateDirectory(process.env), unlockBy(options));
   if (!(await vault.has(name))) throw secretMissing(name);
   await vault.rotate(name, await readValue(name, ports), ports.now());
@@ -126,11 +131,11 @@ async function rotate(command: Command, options: UnlockOptions, ports: SecretPor
 
 async function remove(
   command: Command,
-  name: string,
-  options: UnlockOptions & { force?: true },
+  options: SecretOptions & { force?: true },
   ports: SecretPorts,
 ): Promise<void> {
-  const uses = options.force === undefined ? usesOf(configOf(command), name) : [];
+  const name = onlyName(command);
+  const uses = options.force === undefined ? usesOf(configOf(options), name) : [];
   if (uses.length > 0)
     throw new Failure('credential', `vault:${name} is used by ${formatUses(uses)}`, {
       hint: `ostiary secret rm ${name} --force`,
@@ -164,13 +169,9 @@ function formatTable(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-async function list(
-  command: Command,
-  options: UnlockOptions & { json?: true },
-  ports: SecretPorts,
-): Promise<void> {
+async function list(options: SecretOptions & { json?: true }, ports: SecretPorts): Promise<void> {
   const directory = stateDirectory(process.env);
-  const config = configOf(command);
+  const config = configOf(options);
   const entries =
     Vault.kind(directory) === null ? [] : await (await Vault.open(directory, unlockBy(options))).list();
   const now = ports.now().getTime();
@@ -201,7 +202,7 @@ export function secretCommand(ports: Partial<SecretPorts> = {}): Command {
     ...ports,
   };
   const secret = new Command('secret').description('manage the secrets in the vault; values are never shown');
-  const writing = (name: 'set' | 'rotate', description: string, action: typeof set): void => {
+  const writing = (name: 'set' | 'rotate', description: string): Command =>
     secret
       .command(name)
       .description(description)
@@ -209,25 +210,29 @@ export function secretCommand(ports: Partial<SecretPorts> = {}): Command {
       .option(...passphraseFdOption)
       // Commander would print what it does not know: it may be the value.
       .allowExcessArguments()
-      .allowUnknownOption()
-      .action((_name: string, options: UnlockOptions, command: Command) => action(command, options, all));
-  };
-  writing('set', 'add a secret; its value is typed without echo, or read from standard input', set);
-  writing('rotate', 'replace the value of a secret', rotate);
+      .allowUnknownOption();
+  writing('set', 'add a secret; its value is typed without echo, or read from standard input').action(
+    (_name: string, options: UnlockOptions, command: Command) => set(command, options, all),
+  );
+  writing('rotate', 'replace the value of a secret')
+    .option(...configOption)
+    .action((_name: string, options: SecretOptions, command: Command) => rotate(command, options, all));
   secret
     .command('list')
     .description('names, ages and uses')
     .option('--json', 'as JSON')
     .option(...passphraseFdOption)
-    .action((options: UnlockOptions & { json?: true }, command: Command) => list(command, options, all));
+    .option(...configOption)
+    .action((options: SecretOptions & { json?: true }) => list(options, all));
   secret
     .command('rm')
     .description('remove a secret that no upstream uses')
     .argument('<NAME>')
     .option('--force', 'even if the configuration uses it')
     .option(...passphraseFdOption)
-    .action((name: string, options: UnlockOptions & { force?: true }, command: Command) =>
-      remove(command, name, options, all),
+    .option(...configOption)
+    .action((_name: string, options: SecretOptions & { force?: true }, command: Command) =>
+      remove(command, options, all),
     );
   return secret;
 }

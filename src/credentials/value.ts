@@ -7,6 +7,17 @@ import { Secret } from './secret.ts';
 export const rawSecretBytes: number = limits.secretBytes + 2;
 
 /**
+ * Moves bytes into memory of their own and overwrites the old place with zeros. Small Buffers share a slab, where any
+ * holder of another one can read them through its `buffer`.
+ */
+export function isolate(bytes: Buffer): Buffer {
+  const own = Buffer.alloc(bytes.length);
+  bytes.copy(own);
+  bytes.fill(0);
+  return own;
+}
+
+/**
  * Seals `raw` without its one trailing line end, which echo and editors add, and overwrites `raw` with zeros.
  * @throws {Failure} when nothing is left or it is too long; an empty secret would look like a working one
  */
@@ -16,7 +27,7 @@ export function sealValue(label: string, raw: Buffer): Secret {
     if (text.length === 0) throw new Failure('credential', `${label}: the value is empty`);
     if (text.length > limits.secretBytes)
       throw new Failure('credential', `${label}: the value is longer than ${limits.secretBytes} bytes`);
-    return Secret.seal(label, Buffer.from(text));
+    return Secret.seal(label, isolate(text));
   } finally {
     raw.fill(0);
   }

@@ -8,6 +8,7 @@ import { Failure } from '../errors.ts';
 import { readTrusted, writeAtomic } from '../files.ts';
 import { limits } from '../limits.ts';
 import { openJwe, sealJwe } from './jwe.ts';
+import { isolate } from './value.ts';
 
 export type Wrap =
   | {
@@ -54,7 +55,7 @@ function readKeyFile(directory: string): Buffer | null {
   const path = keyFile(directory);
   const text = readTrusted(path, 'private');
   if (text === null) return null;
-  const key = Buffer.from(text.toString('latin1').trim(), 'base64url');
+  const key = isolate(Buffer.from(text.toString('latin1').trim(), 'base64url'));
   text.fill(0);
   if (key.length === KEY_BYTES) return key;
   key.fill(0);

@@ -17,6 +17,7 @@ import { openJwe, readHeader, sealJwe } from './jwe.ts';
 import { CREDENTIAL_NAME } from './ref.ts';
 import { reveal } from './reveal.ts';
 import { Secret } from './secret.ts';
+import { isolate } from './value.ts';
 import { createKey, parseWrap, type Unlock, unwrapKey, type Wrap, type WrapRequest } from './vault-key.ts';
 import { withLock } from './vault-lock.ts';
 
@@ -102,7 +103,7 @@ async function writeVault(directory: string, wrap: Wrap, key: Buffer, entries: E
   writeAtomic(vaultFile(directory), `${JSON.stringify({ format: FORMAT, wrap, payload }, null, 2)}\n`);
 }
 
-function locked<T>(directory: string, work: () => Promise<T>): Promise<T> {
+async function locked<T>(directory: string, work: () => Promise<T>): Promise<T> {
   return withLock(join(privateDirectory(directory), 'vault.lock'), work);
 }
 
@@ -176,7 +177,9 @@ export class Vault {
   /** The secret as it is on disk now, labelled `vault:NAME`; `null` when there is none. */
   async get(name: string): Promise<Secret | null> {
     const entry = (await this.#read()).get(name);
-    return entry === undefined ? null : Secret.seal(`vault:${name}`, Buffer.from(entry.value, 'base64'));
+    return entry === undefined
+      ? null
+      : Secret.seal(`vault:${name}`, isolate(Buffer.from(entry.value, 'base64')));
   }
 
   async has(name: string): Promise<boolean> {

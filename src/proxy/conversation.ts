@@ -84,6 +84,8 @@ export class Conversation {
   /** Resolves the replayed `initialize` of a restarted upstream. */
   #replayed: ((refusal: Refusal | undefined) => void) | null = null;
   #closed = false;
+  #leaving = false;
+  #onClose = (): void => {};
   lastUsed = Date.now();
 
   constructor(id: string, caller: Caller, upstreamName: string, ports: ConversationPorts) {
@@ -307,6 +309,7 @@ export class Conversation {
     if (pending?.grant !== undefined) this.#forwarded--;
     clearTimeout(pending?.timer);
     this.#pending.delete(idKey(id));
+    if (this.#leaving && this.#pending.size === 0) setImmediate(() => void this.close('the client left'));
   }
 
   #fail(pending: Pending, refusal: Refusal, outcome: CallOutcome): void {
@@ -317,6 +320,18 @@ export class Conversation {
     if (pending.sink.open) pending.sink.answer(bytes);
   }
 
+  /** Called once, when the conversation ends: its line client hangs on it. */
+  onClose(listener: () => void): void {
+    this.#onClose = listener;
+  }
+
+  /** The client sends nothing more; what it waits for may still be answered, for a moment. */
+  leave(): void {
+    this.#leaving = true;
+    if (this.#pending.size === 0) void this.close('the client left');
+    else setTimeout(() => void this.close('the client left'), limits.upstreamGraceMs).unref();
+  }
+
   /** Ends the conversation and its upstream; requests in flight get an error. */
   async close(reason: string): Promise<void> {
     if (this.#closed) return;
@@ -325,6 +340,7 @@ export class Conversation {
     this.#upstream = null;
     for (const pending of [...this.#pending.values()]) this.#fail(pending, refuse('shutting_down', reason), 'cancelled');
     this.#ports.closed(reason);
+    this.#onClose();
     await upstream?.stop();
   }
 }

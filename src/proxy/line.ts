@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import { isRefusal, refuse } from '../errors.ts';
 import { parseClientMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
-import { LineFramer } from '../upstreams/lines.ts';
+import { LineFramer } from '../lines.ts';
 import type { Conversation, Sink } from './conversation.ts';
 import { checkEra } from './era.ts';
 import type { FrontDesk } from './http.ts';
@@ -45,6 +45,7 @@ class LineSink implements Sink {
 /** Serves an upgraded socket until either side ends it. */
 export function serveLines(desk: FrontDesk, conversation: Conversation, socket: Socket, head: Buffer): void {
   const sink = new LineSink(socket);
+  conversation.onClose(() => socket.end());
   conversation.attach(sink);
 
   const onLine = (line: Buffer): void => {
@@ -71,7 +72,7 @@ export function serveLines(desk: FrontDesk, conversation: Conversation, socket: 
   socket.on('data', (chunk: Buffer) => framer.push(chunk));
   socket.on('drain', () => conversation.drained());
   socket.on('error', () => socket.destroy());
-  socket.on('end', () => void conversation.close('the client left'));
+  socket.on('end', () => conversation.leave());
   socket.on('close', () => void conversation.close('the client left'));
   if (head.length > 0) framer.push(head);
 }

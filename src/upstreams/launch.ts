@@ -7,7 +7,7 @@ import { sealedForSpawn } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { endGroup } from './group.ts';
-import { LineFramer } from './lines.ts';
+import { LineFramer } from '../lines.ts';
 
 export interface LaunchSpec {
   /** The upstream's name, for messages. */

@@ -25,7 +25,7 @@ function sourcesOf(more: Partial<Sources> = {}): Sources {
   return { vault: () => assert.fail('asked for the vault'), env: {}, helpers: new Map(), spawn, ...more };
 }
 
-async function valueOf(reference: string, sources: Sources): Promise<string> {
+async function textOf(reference: string, sources: Sources): Promise<string> {
   return reveal(await secretOf(reference, sources), 'test').toString('latin1');
 }
 
@@ -53,8 +53,8 @@ describe('env:', () => {
   test('takes the value from the environment it was given, less one line end', async () => {
     const value = canary();
     for (const text of [value, `${value}\n`, `${value}\r\n`])
-      assert.equal(await valueOf('env:TOKEN', sourcesOf({ env: { TOKEN: text } })), value);
-    assert.equal(await valueOf('env:TOKEN', sourcesOf({ env: { TOKEN: `${value}\n\n` } })), `${value}\n`);
+      assert.equal(await textOf('env:TOKEN', sourcesOf({ env: { TOKEN: text } })), value);
+    assert.equal(await textOf('env:TOKEN', sourcesOf({ env: { TOKEN: `${value}\n\n` } })), `${value}\n`);
   });
 
   test('a missing and an empty variable are errors; inherited ones do not count', async () => {
@@ -76,14 +76,14 @@ describe('file:', () => {
 
   test('takes the bytes of the file, less one line end', async (t) => {
     const value = canary();
-    assert.equal(await valueOf(`file:${file(t, `${value}\n`)}`, sourcesOf()), value);
+    assert.equal(await textOf(`file:${file(t, `${value}\n`)}`, sourcesOf()), value);
     assert.equal(
-      await valueOf(`file:${file(t, Buffer.from([0, 0xff, 0x0a, 0x0a]))}`, sourcesOf()),
+      await textOf(`file:${file(t, Buffer.from([0, 0xff, 0x0a, 0x0a]))}`, sourcesOf()),
       '\0\xff\n',
     );
     const link = join(directory(t), 'link');
     symlinkSync(file(t, value), link);
-    assert.equal(await valueOf(`file:${link}`, sourcesOf()), value);
+    assert.equal(await textOf(`file:${link}`, sourcesOf()), value);
   });
 
   test('missing, empty, too long and no regular file are errors', async (t) => {
@@ -92,7 +92,7 @@ describe('file:', () => {
     await fails(at(file(t, '\n')), 'credential', /the value is empty/);
     await fails(at(file(t, Buffer.alloc(limits.secretBytes + 1, 'x'))), 'credential', /longer than/);
     assert.equal(
-      (await valueOf(`file:${file(t, Buffer.alloc(limits.secretBytes, 'x'))}`, sourcesOf())).length,
+      (await textOf(`file:${file(t, Buffer.alloc(limits.secretBytes, 'x'))}`, sourcesOf())).length,
       limits.secretBytes,
     );
     await fails(at(directory(t)), 'config', /not a regular file/);
@@ -119,7 +119,7 @@ describe('vault:', () => {
     const vault = await Vault.create(directory(t), { kind: 'key-file' });
     await vault.set('token', seal(value), now);
     const sources = sourcesOf({ vault: () => Promise.resolve(vault) });
-    assert.equal(await valueOf('vault:token', sources), value);
+    assert.equal(await textOf('vault:token', sources), value);
     await fails(() => secretOf('vault:other', sources), 'credential', /vault:other: not in the vault/);
   });
 });

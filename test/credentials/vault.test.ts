@@ -18,7 +18,7 @@ import { canary, directory, fails, now, seal } from './support.ts';
 
 const later = new Date('2027-01-01T00:00:00.000Z');
 
-async function valueOf(vault: Vault, name: string): Promise<string | null> {
+async function textOf(vault: Vault, name: string): Promise<string | null> {
   const secret = await vault.get(name);
   return secret === null ? null : reveal(secret, 'test').toString();
 }
@@ -36,12 +36,12 @@ describe('vault', () => {
   test('keeps, lists, rotates and removes', async (t) => {
     const [first, second] = [canary(), canary()];
     const { path, vault } = await filled(t, first);
-    assert.equal(await valueOf(vault, 'token'), first);
+    assert.equal(await textOf(vault, 'token'), first);
     assert.equal((await vault.get('token'))?.label, 'vault:token');
     await vault.rotate('token', seal(second), later);
     await vault.set('constructor', seal(Buffer.from([0, 255, 10])), now);
     const again = await Vault.open(path, {});
-    assert.equal(await valueOf(again, 'token'), second);
+    assert.equal(await textOf(again, 'token'), second);
     assert.deepEqual(await again.list(), [
       { name: 'constructor', created: now.toISOString(), updated: now.toISOString() },
       { name: 'token', created: now.toISOString(), updated: later.toISOString() },
@@ -77,7 +77,7 @@ describe('vault', () => {
     const [value, fresh] = [canary(), canary()];
     const { path, vault, file } = await filled(t, value);
     await (await Vault.open(path, {})).rotate('token', seal(fresh), later);
-    assert.equal(await valueOf(vault, 'token'), fresh);
+    assert.equal(await textOf(vault, 'token'), fresh);
     unlinkSync(file);
     await fails(() => vault.get('token'), 'credential', /the vault is gone/);
     unlinkSync(join(path, 'vault.key'));
@@ -89,7 +89,7 @@ describe('vault', () => {
     const value = canary();
     const { path, vault, file } = await filled(t, value);
     writeFileSync(join(path, '.0123456789abcdef.tmp'), '{"format":"ostiary-vault/1","wr', { mode: 0o600 });
-    assert.equal(await valueOf(await Vault.open(path, {}), 'token'), value);
+    assert.equal(await textOf(await Vault.open(path, {}), 'token'), value);
     await vault.set('second', seal(value), now);
 
     const key = readFileSync(join(path, 'vault.key'));
@@ -151,7 +151,7 @@ describe('vault that was tampered with', () => {
       writeFileSync(file, changed);
       try {
         // White space, and the unused bits of the last base64 character, may change without meaning anything.
-        assert.equal(await valueOf(await Vault.open(path, {}), 'token'), value);
+        assert.equal(await textOf(await Vault.open(path, {}), 'token'), value);
       } catch (error) {
         refused++;
         await fails(() => Promise.reject(error), 'credential', /altered|unknown vault format|another vault/, [
@@ -240,7 +240,7 @@ describe('vault under a passphrase', () => {
     assert.equal(Vault.kind(path), 'passphrase');
 
     const unlock = (text: string) => ({ passphrase: () => Promise.resolve(Buffer.from(text)) });
-    assert.equal(await valueOf(await Vault.open(path, unlock(passphrase)), 'token'), value);
+    assert.equal(await textOf(await Vault.open(path, unlock(passphrase)), 'token'), value);
     const wrong = /wrong passphrase, or the wrapped key was altered/;
     await fails(() => Vault.open(path, unlock(`${passphrase} `)), 'credential', wrong, [passphrase]);
     await fails(() => Vault.open(path, {}), 'credential', /locked by a passphrase/);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -118,9 +118,13 @@ test('the lines of one turn leave in one write', async (t) => {
 
 test('a child that does not read pushes back, and onDrain tells when it has read', async (t) => {
   let drained = 0;
-  const { child, lines } = run(t, node(`process.once('SIGUSR2', () => {${echo}}); console.log('ready')`), {
-    hooks: { onDrain: () => drained++ },
-  });
+  const { child, lines } = run(
+    t,
+    node(`process.once('SIGUSR2', () => {${echo}}); console.log('ready'); setInterval(() => {}, 1e6)`),
+    {
+      hooks: { onDrain: () => drained++ },
+    },
+  );
   await until(() => lines.length === 1, 'ready');
   const line = Buffer.alloc(65_536, 'x');
   let sent = 1;
@@ -168,6 +172,35 @@ test('F5 offspring in the group dies when the child is stopped, and when it exit
     assert.deepEqual(released, [false], 'released only once the group was gone');
     if (way === 'exit') assert.deepEqual(exits, [{ code: 4, signal: null }]);
   }
+});
+
+const python = '/usr/bin/python3';
+
+test('F5 a process that looks like a zombie, its main thread having ended, is killed with its group', {
+  skip: !existsSync(python) && 'no python3',
+}, async (t) => {
+  const undead = `
+import ctypes, os, signal, threading, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+threading.Thread(target=time.sleep, args=(60,)).start()
+print(os.getpid(), flush=True)
+ctypes.CDLL(None).pthread_exit(None)`;
+  const { child, line } = run(t, {
+    command: '/bin/sh',
+    args: ['-c', '"$0" -c "$1" & read line', python, undead],
+  });
+  const pid = Number(await line(0));
+  const threads = (): number => {
+    try {
+      return readdirSync(`/proc/${pid}/task`).filter((task) => lives(Number(task))).length;
+    } catch {
+      return 0;
+    }
+  };
+  await until(() => !lives(pid), 'main thread ended');
+  assert.equal(threads(), 1);
+  await child.stop();
+  await until(() => threads() === 0, 'all threads ended');
 });
 
 test('a descendant in another session that holds the pipe does not delay onExit for ever', async (t) => {

@@ -31,11 +31,13 @@ const start: Position = { seq: 0, hash: noDigest, size: 0 };
 
 type Recovered = Extract<AuditEvent, { event: 'log.recovered' }>;
 
-/** A tenth of a call's cost would go into looking at every write. */
+/** Looking the name up costs as much as the write, and a log that was moved still takes and keeps its records. */
 const nameCheckMs = 50;
 
 const restartHint =
   'find out who changed it; then restart the daemon, which checks the log and continues or refuses';
+
+const diskHint = 'check the disk and its file system; then restart the daemon';
 
 function checkOpened(file: string, stats: Stats): void {
   const place = { file };
@@ -140,7 +142,7 @@ export class LogFile {
 
   /** For errors found outside, such as a failed fdatasync: what was not synced then is never known to be. */
   markBroken(message: string, cause: unknown): void {
-    this.#broken ??= new Failure('audit', message, { place: { file: this.path }, hint: restartHint, cause });
+    this.#broken ??= new Failure('audit', message, { place: { file: this.path }, hint: diskHint, cause });
   }
 
   /** A log that ends before its head, or holds another record there, was cut, rolled back or replaced (H1). */
@@ -233,7 +235,7 @@ export class LogFile {
       try {
         ftruncateSync(this.descriptor, this.#position.size);
       } catch (cause) {
-        this.#break('a failed write could not be taken back', restartHint, cause);
+        this.#break('a failed write could not be taken back', diskHint, cause);
       }
       throw error;
     }

@@ -3,7 +3,8 @@
  * write both files can cut both; a head that was handed to somebody else proves more (`docs/audit.md`).
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, openSync, renameSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs';
+import { Failure } from '../../errors.ts';
 import { readTrusted } from '../../files.ts';
 import { isDigest } from './line.ts';
 import type { Digest } from './record.ts';
@@ -28,14 +29,8 @@ function isPositive(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) > 0;
 }
 
-/**
- * @returns `null` when there is none, or when it was damaged by a power loss: refusing to start then would gain nothing,
- * since whoever can damage it can delete it, and without a head every link of the log is verified instead
- * @throws {Failure} when others could have read or written it
- */
-export function readHead(log: string): StoredHead | null {
-  const bytes = readTrusted(headFile(log), 'private');
-  if (bytes === null) return null;
+/** `null` for what a power loss can leave: anything but a whole head. */
+function parseHead(bytes: Buffer): StoredHead | null {
   let value: Partial<Record<keyof StoredHead, unknown>> | null;
   try {
     value = JSON.parse(bytes.toString('latin1'));
@@ -45,6 +40,30 @@ export function readHead(log: string): StoredHead | null {
   const { seq, hash, size, time } = value ?? {};
   const whole = isPositive(seq) && isPositive(size) && isDigest(hash) && typeof time === 'string';
   return whole ? { seq, hash, size, time } : null;
+}
+
+/**
+ * For the writer, which continues from it.
+ * @returns `null` when there is none, or a damaged one: refusing to start then would gain nothing, since whoever can
+ * damage it can delete it, and without a head every link of the log is verified instead
+ * @throws {Failure} when others could have read or written it
+ */
+export function readHead(log: string): StoredHead | null {
+  const bytes = readTrusted(headFile(log), 'private');
+  return bytes === null ? null : parseHead(bytes);
+}
+
+/** For `audit verify`, of whoever's log or copy: the head is one more thing to compare with, not to rely on. */
+export function peekHead(log: string): StoredHead | null {
+  try {
+    return parseHead(readFileSync(headFile(log)));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw new Failure('failure', `head file cannot be read: ${(error as NodeJS.ErrnoException).code}`, {
+      place: { file: headFile(log) },
+      cause: error,
+    });
+  }
 }
 
 /**

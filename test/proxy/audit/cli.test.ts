@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, copyFileSync, mkdirSync, rmSync } from 'node:fs';
+import { appendFileSync, chmodSync, copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { type AuditPorts, auditCommand } from '../../../src/cli/audit.ts';
 import { headFile, readHead } from '../../../src/proxy/audit/head.ts';
@@ -117,22 +117,30 @@ test('H1: verify fails with the audit exit code and the place of the record', as
 
 test('H1: the running daemon tells of a log that was rolled back with its head file', async (t) => {
   const file = await callLog(t);
-  const state = process.env['XDG_STATE_HOME'];
+  const state = process.env.XDG_STATE_HOME;
   t.after(() => {
-    if (state === undefined) delete process.env['XDG_STATE_HOME'];
-    else process.env['XDG_STATE_HOME'] = state;
+    if (state === undefined) delete process.env.XDG_STATE_HOME;
+    else process.env.XDG_STATE_HOME = state;
   });
-  process.env['XDG_STATE_HOME'] = file.replace(/\/audit\.jsonl$/, '');
+  process.env.XDG_STATE_HOME = file.replace(/\/audit\.jsonl$/, '');
   const liveHead = () => Promise.resolve({ seq: 5, hash: 'a'.repeat(64) });
   // Another file than the daemon's is not compared with the daemon's head.
   await run(['verify', '--file', file], { liveHead });
-  const own = `${process.env['XDG_STATE_HOME']}/ostiary`;
+  const own = `${process.env.XDG_STATE_HOME}/ostiary`;
   mkdirSync(own, { mode: 0o700 });
   copyFileSync(file, `${own}/audit.jsonl`);
   await assert.rejects(
     run(['verify'], { liveHead }),
     /rolled back.*records 4 to 5 are missing, by the head in the running/,
   );
+});
+
+test('H1: verify judges a copy that others can read, and its head file', async (t) => {
+  const file = await callLog(t);
+  chmodSync(headFile(file), 0o644);
+  assert.match((await run(['verify', '--file', file])).join('\n'), /reaches record 3/);
+  rmSync(file);
+  await assert.rejects(run(['verify', '--file', file]), /the log is gone/);
 });
 
 test('head prints what verify --head takes', async (t) => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { LineFramer } from '../../src/upstreams/lines.ts';
+import { LineFramer } from '../src/lines.ts';
 
 interface Framed {
   readonly lines: string[];

@@ -1,0 +1,123 @@
+/** ostiary with everything on: session, peer check, policy, redaction of a real secret, audit. Over HTTP and over its socket. */
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { freePort, start, stop, UPSTREAM } from '../lib/processes.mjs';
+import { HttpSession, LineSession } from '../lib/sessions.mjs';
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const PATH = '/mcp/echo';
+/** A session of ours carries at most 64 conversations (src/limits.ts). */
+const PER_SESSION = 48;
+
+const directories = new Set();
+process.on('exit', () => {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+});
+
+/** Configuration and state of a daemon of our own. JSON is YAML. */
+function lay(port) {
+  const home = mkdtempSync(join(tmpdir(), 'ostiary-bench-'));
+  directories.add(home);
+  for (const name of ['config', 'state', 'run']) mkdirSync(join(home, name), { mode: 0o700 });
+  const secret = join(home, 'secret');
+  writeFileSync(secret, randomBytes(24).toString('base64url'), { mode: 0o600 });
+  const config = join(home, 'config.yaml');
+  const upstreams = {
+    echo: { command: 'node', args: [UPSTREAM], secrets: { BENCH_SECRET: `file:${secret}` } },
+  };
+  writeFileSync(config, JSON.stringify({ version: 1, listen: { port }, upstreams }), { mode: 0o600 });
+  const env = {
+    HOME: home,
+    XDG_CONFIG_HOME: join(home, 'config'),
+    XDG_STATE_HOME: join(home, 'state'),
+    XDG_RUNTIME_DIR: join(home, 'run'),
+  };
+  return { home, config, env };
+}
+
+/** `serve` prints one line when it is ready. */
+function ready(child) {
+  return new Promise((resolve, reject) => {
+    child.stdout.once('data', resolve);
+    child.once('exit', () => reject(new Error(`ended at start: ${child.lastWords.trim()}`)));
+  });
+}
+
+/** {id, url, socket, token} */
+async function newSession({ env }) {
+  const args = [MAIN, 'session', 'new', '--token', '--json'];
+  const { stdout } = await promisify(execFile)(process.execPath, args, {
+    env: { PATH: process.env.PATH, ...env },
+  });
+  return JSON.parse(stdout);
+}
+
+/** Line mode: the connection is newline JSON once the upgrade is answered. */
+function upgrade(socketPath) {
+  return new Promise((resolve, reject) => {
+    const headers = { Connection: 'Upgrade', Upgrade: 'mcp-stdio' };
+    request({ socketPath, path: PATH, headers })
+      .on('error', reject)
+      .on('response', ({ statusCode }) => reject(new Error(`HTTP ${statusCode} to the upgrade`)))
+      .on('upgrade', (_response, socket, head) => {
+        socket.unshift(head);
+        resolve(LineSession.open(socket, socket, async () => void socket.destroy()));
+      })
+      .end();
+  });
+}
+
+const openBy = {
+  http: ({ url, token }) => HttpSession.open({ port: +new URL(url).port, path: PATH, token }),
+  socket: ({ socket }) => upgrade(socket),
+};
+
+function target(name, mode) {
+  return {
+    name,
+    missing: () => (existsSync(MAIN) ? null : 'dist/main.js is missing; run: npm run build'),
+    async start() {
+      const port = await freePort();
+      const place = lay(port);
+      const child = start(process.execPath, [MAIN, 'serve', '--config', place.config], { env: place.env });
+      const end = async () => {
+        await stop(child);
+        rmSync(place.home, { recursive: true, force: true });
+        directories.delete(place.home);
+      };
+      try {
+        await ready(child);
+        const sessions = [{ ...(await newSession(place)), used: 0 }];
+        return {
+          pids: () => [child.pid],
+          /** Makes sessions for `n` further conversations, so that `open` need not. */
+          async reserve(n) {
+            const room = () => sessions.reduce((sum, { used }) => sum + PER_SESSION - used, 0);
+            while (room() < n) sessions.push({ ...(await newSession(place)), used: 0 });
+          },
+          async open() {
+            const session = sessions.find(({ used }) => used < PER_SESSION);
+            session.used++;
+            const conversation = await openBy[mode](session);
+            const close = conversation.close.bind(conversation);
+            conversation.close = () => close().finally(() => session.used--);
+            return conversation;
+          },
+          stop: end,
+        };
+      } catch (error) {
+        await end();
+        throw error;
+      }
+    },
+  };
+}
+
+export const overHttp = target('ostiary', 'http');
+export const overSocket = target('ostiary-socket', 'socket');

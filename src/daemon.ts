@@ -143,10 +143,14 @@ export class Daemon {
     const scrubber = new Scrubber();
     this.#log = createLog(options.writeLog, (line) => {
       const clean = scrubber.scrubText(Buffer.from(line));
-      return clean.outcome === 'withheld' ? '{"msg":"a line that could not be redacted"}\n' : clean.bytes.toString();
+      return clean.outcome === 'withheld'
+        ? '{"msg":"a line that could not be redacted"}\n'
+        : clean.bytes.toString();
     });
     this.#auditLog = AuditLog.open(auditFile(options.stateDirectory));
-    this.#audit = new Audit(this.#auditLog, (error) => this.#log.error({ err: error }, 'audit record not written'));
+    this.#audit = new Audit(this.#auditLog, (error) =>
+      this.#log.error({ err: error }, 'audit record not written'),
+    );
     this.#watchdog = Watchdog.start();
     this.#broker = new Broker({
       vault: () => Vault.open(options.stateDirectory, options.unlock),
@@ -164,8 +168,10 @@ export class Daemon {
       workDirectory: join(options.runtimeDirectory, 'work'),
       started: (child) => this.#audit.note({ event: 'upstream.started', ...child }),
       exited: (child) => this.#audit.note({ event: 'upstream.exited', ...child }),
+      problem: (upstream, message) => this.#log.error({ upstream }, message),
       stderr: (upstream, line) => this.#log.info({ upstream, stderr: line }, 'upstream'),
-      noise: (upstream, bytes) => this.#log.warn({ upstream, bytes }, 'not a message on standard output: dropped'),
+      noise: (upstream, bytes) =>
+        this.#log.warn({ upstream, bytes }, 'not a message on standard output: dropped'),
     });
     const refused = (refusal: Refusal, peer: Peer | null, caller: Caller | null): void =>
       this.#audit.turnedAway(refusal, peer, caller);
@@ -184,7 +190,8 @@ export class Daemon {
     this.#control = controlServer({
       status: async () => this.status(),
       openSession: (wish) => this.#openSession(wish),
-      listSessions: () => this.#sessions.list().map((session) => ({ ...session, socket: this.#socketOf(session.id) })),
+      listSessions: () =>
+        this.#sessions.list().map((session) => ({ ...session, socket: this.#socketOf(session.id) })),
       endSession: (id, reason) => this.#sessions.end(id, reason),
       findSecrets: (variables) => this.#findSecrets(variables),
       auditHead: () => this.#auditLog.head(),
@@ -216,7 +223,8 @@ export class Daemon {
     await this.#auditLog.append({ event: 'daemon.started', version, pid: process.pid });
     // A passphrase is asked for now, while somebody is there to type it.
     const usesVault = credentialRefs(config).find(({ source }) => source === 'vault');
-    if (usesVault !== undefined && Vault.kind(stateDirectory) === 'passphrase') await this.#broker.acquire(usesVault);
+    if (usesVault !== undefined && Vault.kind(stateDirectory) === 'passphrase')
+      await this.#broker.acquire(usesVault);
     // Only Linux tells whose a TCP connection is; elsewhere there are the session sockets.
     if (process.platform === 'linux') await this.#listenOnLoopback(config.listen.port);
     rmSync(controlSocket(runtimeDirectory), { force: true });
@@ -233,10 +241,14 @@ export class Daemon {
     try {
       await listen(server, { port });
     } catch (error) {
-      throw new Failure('daemon', `cannot listen on 127.0.0.1:${port}: ${(error as NodeJS.ErrnoException).code}`, {
-        hint: 'another process has the port: set listen.port to another one, or to 0 for any free one',
-        cause: error,
-      });
+      throw new Failure(
+        'daemon',
+        `cannot listen on 127.0.0.1:${port}: ${(error as NodeJS.ErrnoException).code}`,
+        {
+          hint: 'another process has the port: set listen.port to another one, or to 0 for any free one',
+          cause: error,
+        },
+      );
     }
     this.#port = (server.address() as AddressInfo).port;
     this.#tcp = server;
@@ -259,7 +271,10 @@ export class Daemon {
       config: config.file,
       state: stateDirectory,
       uptimeMs: Date.now() - this.#startedAt,
-      policy: config.profiles.size === 0 ? 'none: every configured upstream is allowed' : [...config.profiles.keys()],
+      policy:
+        config.profiles.size === 0
+          ? 'none: every configured upstream is allowed'
+          : [...config.profiles.keys()],
       hardening,
       sessions: this.#sessions.list().length,
       conversations: this.#desk.size,
@@ -295,7 +310,10 @@ export class Daemon {
   async #openSession(wish: SessionWish): Promise<SessionReport | Refusal> {
     if (this.#stopping !== null) return refuse('shutting_down', 'ostiary is shutting down');
     if (!this.#policy.has(wish.profile))
-      return refuse('not_found', `no profile ${wish.profile}; there are: ${[...this.#policy.keys()].join(', ')}`);
+      return refuse(
+        'not_found',
+        `no profile ${wish.profile}; there are: ${[...this.#policy.keys()].join(', ')}`,
+      );
     const { profile, label, lease: leased } = wish;
     const session = this.#sessions.create({ profile, label, leased, uid: this.#ownUid });
     if (isRefusal(session)) return session;
@@ -306,12 +324,22 @@ export class Daemon {
     try {
       await listenPrivately(server, this.#socketOf(session.id));
       const { id, uid } = session;
-      await this.#auditLog.append({ event: 'session.opened', session: id, profile, uid, label, socket: true });
+      await this.#auditLog.append({
+        event: 'session.opened',
+        session: id,
+        profile,
+        uid,
+        label,
+        socket: true,
+      });
     } catch (error) {
       this.#sessions.end(session.id, 'could not be opened');
       throw error;
     }
-    const caller = this.#sessions.identify({ uid: this.#ownUid, pid: null, via: 'unix' }, { by: 'socket', session: session.id });
+    const caller = this.#sessions.identify(
+      { uid: this.#ownUid, pid: null, via: 'unix' },
+      { by: 'socket', session: session.id },
+    );
     const names = [...this.#options.config.upstreams.keys()];
     const token = wish.token ? this.#sessions.mintToken(session.id) : null;
     return {

@@ -60,7 +60,7 @@ const agentNames = [
  * What the loader, libc, OpenSSL and Node themselves obey. Such a variable never reaches the daemon, even if an `env:`
  * reference of the configuration names it. (NODE_AUTH_TOKEN is npm's customary name for a token.)
  */
-function steersRuntime(name: string): boolean {
+export function steersRuntime(name: string): boolean {
   return (
     (/^(?:LD|DYLD|NODE|OPENSSL|SSL|MALLOC|UV)_/.test(name) && name !== 'NODE_AUTH_TOKEN') ||
     ['PATH', 'GLIBC_TUNABLES', 'GCONV_PATH', 'LOCPATH', 'NLSPATH', 'TMPDIR'].includes(name)

@@ -67,7 +67,8 @@ export function checkAncestors(path: string): void {
       directory = next;
       continue;
     }
-    if (++links > linkLimit) throw new Failure('config', 'too many symbolic links', { place: { file: path } });
+    if (++links > linkLimit)
+      throw new Failure('config', 'too many symbolic links', { place: { file: path } });
     if (stats.uid !== 0 && stats.uid !== ownUid)
       throw new Failure('config', `symbolic link is owned by uid ${stats.uid}, expected ${ownUid} or root`, {
         place: { file: next },
@@ -108,7 +109,11 @@ function checkFile(path: string, stats: Stats, trust: Trust): void {
  * @returns its bytes, or `null` when it does not exist
  * @throws {Failure} naming the file, or the directory above it, and the command that mends it
  */
-export function readTrusted(path: string, trust: Trust, maxBytes: number = limits.trustedFileBytes): Buffer | null {
+export function readTrusted(
+  path: string,
+  trust: Trust,
+  maxBytes: number = limits.trustedFileBytes,
+): Buffer | null {
   let descriptor: number;
   try {
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -169,7 +174,8 @@ export function privateDirectory(path: string): string {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const stats = lstatSync(directory);
   const place = { file: directory };
-  if (!stats.isDirectory()) throw new Failure('config', 'expected a directory, not a link or file', { place });
+  if (!stats.isDirectory())
+    throw new Failure('config', 'expected a directory, not a link or file', { place });
   if (stats.uid !== ownUid)
     throw new Failure('config', `directory is owned by uid ${stats.uid}, expected ${ownUid}`, { place });
   if ((stats.mode & 0o077) !== 0)

@@ -50,7 +50,13 @@ export function skipValue(bytes: Buffer, from: number): number {
     let at = from;
     for (;;) {
       const byte = bytes[at];
-      if (byte === undefined || byte === COMMA || byte === CLOSE_BRACE || byte === CLOSE_BRACKET || isSpace(byte))
+      if (
+        byte === undefined ||
+        byte === COMMA ||
+        byte === CLOSE_BRACE ||
+        byte === CLOSE_BRACKET ||
+        isSpace(byte)
+      )
         return at === from ? -1 : at;
       at++;
     }

@@ -45,7 +45,18 @@ function fold(key: string): string {
 }
 
 /** Keys that decide what a message does; a look-alike beside or instead of one is a second meaning. */
-const decisiveKeys = new Set(['jsonrpc', 'id', 'method', 'params', 'result', 'error', 'name', 'uri', 'arguments', 'ref']);
+const decisiveKeys = new Set([
+  'jsonrpc',
+  'id',
+  'method',
+  'params',
+  'result',
+  'error',
+  'name',
+  'uri',
+  'arguments',
+  'ref',
+]);
 
 function lookAlike(object: Readonly<Record<string, unknown>>): string | undefined {
   return Object.keys(object).find((key) => !decisiveKeys.has(key) && decisiveKeys.has(fold(key)));
@@ -78,7 +89,8 @@ export function parseClientMessage(bytes: Buffer): ClientMessage | Refusal {
   } catch {
     return refuse('bad_message', 'not valid JSON in UTF-8');
   }
-  if (Array.isArray(message)) return refuse('bad_message', 'batches are not supported: send one message at a time');
+  if (Array.isArray(message))
+    return refuse('bad_message', 'batches are not supported: send one message at a time');
   if (!isObject(message)) return refuse('bad_message', 'expected a JSON-RPC object');
   if (deeperThan(message, limits.jsonDepth))
     return refuse('bad_message', `nested deeper than ${limits.jsonDepth} levels`);
@@ -94,7 +106,8 @@ export function parseClientMessage(bytes: Buffer): ClientMessage | Refusal {
   const { id, method } = message;
   if (method === undefined) {
     const isResult = 'result' in message;
-    if (isResult === 'error' in message) return refuse('bad_message', 'expected "method", or one of "result" and "error"');
+    if (isResult === 'error' in message)
+      return refuse('bad_message', 'expected "method", or one of "result" and "error"');
     if (!isId(id)) return refuse('bad_message', 'expected the "id" of a response to be a string or number');
     return { kind: 'response', id, method: '', params: {}, bytes: oneLine(bytes) };
   }

@@ -5,7 +5,9 @@ import { exitCodes, Failure, formatPlace } from './errors.ts';
 /** Two layers: what failed, then what to try. */
 function report(error: unknown): number {
   if (!(error instanceof Failure)) {
-    process.stderr.write(`ostiary: unexpected error: ${error instanceof Error ? error.stack : String(error)}\n`);
+    process.stderr.write(
+      `ostiary: unexpected error: ${error instanceof Error ? error.stack : String(error)}\n`,
+    );
     return exitCodes.failure;
   }
   const where = error.place === undefined ? '' : `${formatPlace(error.place)}: `;

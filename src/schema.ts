@@ -7,6 +7,11 @@ export type SchemaError = ErrorObject;
 export type Check = (value: unknown) => SchemaError[];
 
 export function compileSchema(schema: object): Check {
-  const validate = new Ajv2020({ allErrors: true, strict: true, allowUnionTypes: true, verbose: true }).compile(schema);
+  const validate = new Ajv2020({
+    allErrors: true,
+    strict: true,
+    allowUnionTypes: true,
+    verbose: true,
+  }).compile(schema);
   return (value) => (validate(value) ? [] : [...(validate.errors ?? [])]);
 }

@@ -6,6 +6,7 @@ const CRLF = Buffer.from('\r\n');
 const HEAD_END = Buffer.from('\r\n\r\n');
 
 export class HttpConnection {
+  #port;
   #socket;
   #waiting;
   #pending = [];
@@ -13,17 +14,28 @@ export class HttpConnection {
 
   static async open(port) {
     const connection = new HttpConnection();
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true });
-    connection.#socket = socket;
-    socket.on('data', (chunk) => connection.#take(chunk));
-    socket.on('close', () => connection.#waiting?.reject(new Error('connection closed in mid-request')));
-    await once(socket, 'connect');
-    socket.on('error', () => {});
+    connection.#port = port;
+    await connection.#connect();
     return connection;
   }
 
-  /** `head` without Content-Length and the empty line; resolves with {status, headers, body}. */
-  request(head, body) {
+  async #connect() {
+    const socket = connect({ port: this.#port, host: '127.0.0.1', noDelay: true });
+    this.#socket = socket;
+    this.#pending = [];
+    this.#response = undefined;
+    socket.on('data', (chunk) => this.#take(chunk));
+    socket.on('close', () => this.#waiting?.reject(new Error('connection closed in mid-request')));
+    await once(socket, 'connect');
+    socket.on('error', () => {});
+  }
+
+  /**
+   * `head` without Content-Length and the empty line; resolves with {status, headers, body}. Connects again when the
+   * server has closed the idle connection: some do after Node's five seconds.
+   */
+  async request(head, body) {
+    if (this.#socket.destroyed || this.#socket.readableEnded) await this.#connect();
     this.#socket.write(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };

@@ -6,8 +6,17 @@ import { Failure } from '../errors.ts';
 export function fetchToken(socket: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const fail = (why: string): void =>
-      reject(new Failure('daemon', `no token from the session at ${socket}: ${why}`, { hint: 'has the session ended?' }));
-    const asked = request({ socketPath: socket, path: '/token', method: 'POST', headers: { host: 'localhost' } });
+      reject(
+        new Failure('daemon', `no token from the session at ${socket}: ${why}`, {
+          hint: 'has the session ended?',
+        }),
+      );
+    const asked = request({
+      socketPath: socket,
+      path: '/token',
+      method: 'POST',
+      headers: { host: 'localhost' },
+    });
     asked.on('error', (error: NodeJS.ErrnoException) => fail(error.code ?? error.message));
     asked.on('response', (response) => {
       const chunks: Buffer[] = [];

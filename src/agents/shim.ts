@@ -49,7 +49,9 @@ function openLines(options: ShimOptions): Promise<{ socket: Socket; first: Buffe
     const onClose = (): void => {
       const end = received.indexOf(headEnd);
       if (end < 0) return reject(unreachable({ name: 'Error', message: 'closed', code: 'ECONNRESET' }));
-      reject(new Failure('daemon', refusalIn(received.toString('latin1', 0, end), received.subarray(end + 4))));
+      reject(
+        new Failure('daemon', refusalIn(received.toString('latin1', 0, end), received.subarray(end + 4))),
+      );
     };
     socket.on('data', onData).on('close', onClose).on('error', onError);
     socket.write(
@@ -110,6 +112,8 @@ export async function runShim(options: ShimOptions): Promise<void> {
   if (clientLeft) return;
   const lost = 'the connection to ostiary was lost: its daemon ended or the session was closed';
   for (const id of waiting.values())
-    stdout.write(`${errorResponse(id, { code: 503, message: `ostiary: ${lost}`, data: { ostiary: 'shutting_down' } })}\n`);
+    stdout.write(
+      `${errorResponse(id, { code: 503, message: `ostiary: ${lost}`, data: { ostiary: 'shutting_down' } })}\n`,
+    );
   throw new Failure('daemon', lost, { hint: 'start the agent again with: ostiary run -- AGENT' });
 }

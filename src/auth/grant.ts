@@ -24,7 +24,11 @@ export type RecordDecision = (decision: Decision, callId: string) => Promise<voi
  * Decides and records as one act. Fails closed: a decision that cannot be recorded is a refusal, whatever it was.
  * @param callId unique within the audit log
  */
-export async function authorize(decision: Decision, callId: string, record: RecordDecision): Promise<Grant | Refusal> {
+export async function authorize(
+  decision: Decision,
+  callId: string,
+  record: RecordDecision,
+): Promise<Grant | Refusal> {
   try {
     await record(decision, callId);
   } catch {

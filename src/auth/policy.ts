@@ -51,7 +51,9 @@ function covers(rule: Rule, call: Call): boolean {
     case 'prompt':
     case 'resource': {
       const { name } = call.target;
-      return coversAll(rule) || (rule[kinds[call.target.kind]]?.some((glob) => matchGlob(glob, name)) ?? false);
+      return (
+        coversAll(rule) || (rule[kinds[call.target.kind]]?.some((glob) => matchGlob(glob, name)) ?? false)
+      );
     }
     case 'protocol':
       // Opening, listing and ending are part of whatever the rule allows; a deny for some tools does not close the rest.
@@ -70,7 +72,13 @@ export function evaluate(policy: Policy, caller: Caller, call: Call): Decision {
   for (const [index, rule] of rules.entries()) {
     if (!covers(rule, call)) continue;
     if (rule.effect === 'deny')
-      return { effect: 'deny', rule: `${profile}/rule ${index + 1}`, reason: 'denied by a rule', caller, call };
+      return {
+        effect: 'deny',
+        rule: `${profile}/rule ${index + 1}`,
+        reason: 'denied by a rule',
+        caller,
+        call,
+      };
     allowed ??= index;
   }
   return allowed === undefined

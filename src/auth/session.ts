@@ -74,7 +74,8 @@ export class Sessions {
 
   create(wanted: Pick<Session, 'profile' | 'uid' | 'label' | 'leased'>): Session | Refusal {
     this.sweep();
-    if (this.#entries.size >= limits.sessions) return refuse('limit_reached', `${limits.sessions} sessions are open`);
+    if (this.#entries.size >= limits.sessions)
+      return refuse('limit_reached', `${limits.sessions} sessions are open`);
     const now = this.#ports.now();
     const id = this.#ports.random(16).toString('base64url');
     const session: Session = Object.freeze({ id, createdAt: now, ...wanted });
@@ -97,9 +98,13 @@ export class Sessions {
   /** The ladder: a claim that names a live session, by the uid that owns it; everything else is refused. */
   identify(peer: Peer | null, claim: Claim): Caller | Refusal {
     if (peer === null) return refuse('peer_refused', 'the peer is unknown');
-    const entry = claim.by === 'socket' ? this.#entries.get(claim.session) : this.#byBearer(claim.authorization);
+    const entry =
+      claim.by === 'socket' ? this.#entries.get(claim.session) : this.#byBearer(claim.authorization);
     if (entry === undefined)
-      return refuse('unauthenticated', claim.by === 'socket' ? 'the session has ended' : 'no valid session token');
+      return refuse(
+        'unauthenticated',
+        claim.by === 'socket' ? 'the session has ended' : 'no valid session token',
+      );
     if (entry.session.uid !== peer.uid) return refuse('peer_refused', 'the session belongs to another user');
     const now = this.#ports.now();
     if (this.#expired(entry, now)) {

@@ -5,7 +5,16 @@
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
@@ -40,7 +49,10 @@ function chooseServer(): DemoServer {
     // Not installed.
   }
   if (manifest !== null) {
-    const { version, bin } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string; bin: Record<string, string> };
+    const { version, bin } = JSON.parse(readFileSync(manifest, 'utf8')) as {
+      version: string;
+      bin: Record<string, string>;
+    };
     return {
       title: `${notion} ${version}`,
       script: join(dirname(manifest), Object.values(bin)[0] as string),
@@ -118,7 +130,9 @@ function cut(text: string, length: number): string {
 }
 
 function describe(view: AgentView, calls: readonly ApiCall[], token: string): string[] {
-  const server = Object.values((JSON.parse(view.config) as { mcpServers: Record<string, { args: string[] }> }).mcpServers)[0];
+  const server = Object.values(
+    (JSON.parse(view.config) as { mcpServers: Record<string, { args: string[] }> }).mcpServers,
+  )[0];
   const saw = calls.at(-1);
   const columns = sideBySide(
     [
@@ -193,7 +207,9 @@ async function demo(): Promise<void> {
     if (!calls.some((one) => one.authorization === `Bearer ${token}`))
       throw new Failure('failure', 'the API never saw the token');
     const audit = readFileSync(join(state, 'audit.jsonl'), 'utf8').trim().split('\n');
-    print(`checked: the token is in nothing that the agent saw, and in no file, log or audit record (${audit.length} records)`);
+    print(
+      `checked: the token is in nothing that the agent saw, and in no file, log or audit record (${audit.length} records)`,
+    );
     print('the agent used the upstream and never held its token');
   } finally {
     api.close();

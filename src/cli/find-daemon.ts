@@ -42,7 +42,10 @@ export async function residentDaemon(): Promise<{ client: ControlClient; status:
   try {
     return { client, status: await client.status<Status>() };
   } catch (error) {
-    const code = error instanceof Failure && error.cause instanceof Error && 'code' in error.cause ? error.cause.code : '';
+    const code =
+      error instanceof Failure && error.cause instanceof Error && 'code' in error.cause
+        ? error.cause.code
+        : '';
     // The socket outlived a daemon that was killed.
     if (code === 'ECONNREFUSED' || code === 'ENOENT') return null;
     throw error;
@@ -91,7 +94,9 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
     ...daemonFlags(),
     mainFile,
     'serve',
-    ...(choice.config === undefined ? [] : ['--config', locateConfig({ config: choice.config, env: process.env }).file]),
+    ...(choice.config === undefined
+      ? []
+      : ['--config', locateConfig({ config: choice.config, env: process.env }).file]),
     ...(passphrase === null ? [] : ['--passphrase-fd', '3']),
     ...(privateTo === undefined ? [] : ['--private', privateTo]),
   ];
@@ -119,7 +124,12 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
   passphrase?.fill(0);
   if (line === null || !line.startsWith('{'))
     throw new Failure('daemon', 'the daemon did not start', { hint: `tail ${logFile}` });
-  return { ready: JSON.parse(line) as Ready, pid: child.pid as number, lifeline, exited: Object.assign(exited, { child }) };
+  return {
+    ready: JSON.parse(line) as Ready,
+    pid: child.pid as number,
+    lifeline,
+    exited: Object.assign(exited, { child }),
+  };
 }
 
 /** Directories of private daemons that were killed before they could remove them. */

@@ -1,8 +1,8 @@
 /** `up`, `down`, `status`: the resident daemon. */
 import { Command } from 'commander';
+import { controlSocket } from '../daemon.ts';
 import { Failure } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { controlSocket } from '../daemon.ts';
 import { runtimeDirectory } from '../paths.ts';
 import { ControlClient } from './control.ts';
 import { type DaemonChoice, residentDaemon, spawnDaemon } from './find-daemon.ts';
@@ -61,7 +61,8 @@ async function down(): Promise<void> {
   const { pid } = await client.status<StatusReport>();
   await client.shutdown();
   const deadline = Date.now() + limits.daemonStopMs;
-  while (alive(pid) && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, limits.pollMs));
+  while (alive(pid) && Date.now() < deadline)
+    await new Promise((resolve) => setTimeout(resolve, limits.pollMs));
   if (alive(pid))
     throw new Failure('daemon', `the daemon (pid ${pid}) did not stop in ${limits.daemonStopMs / 1000} s`, {
       hint: `kill -KILL ${pid}; its upstreams end with it`,
@@ -89,8 +90,11 @@ function describe(report: StatusReport): string[] {
     `audit       ${report.audit.file}, ${report.audit.seq} records`,
   ];
   for (const one of report.upstreams) {
-    const state = one.lifecycle === 'disabled' ? 'disabled' : `${one.running.length} running, ${one.starts} started`;
-    lines.push(`upstream    ${one.name}: ${state}${one.lastExit === null ? '' : `; the last one ${one.lastExit}`}`);
+    const state =
+      one.lifecycle === 'disabled' ? 'disabled' : `${one.running.length} running, ${one.starts} started`;
+    lines.push(
+      `upstream    ${one.name}: ${state}${one.lastExit === null ? '' : `; the last one ${one.lastExit}`}`,
+    );
     if (one.lastProblem !== null) lines.push(`            problem: ${one.lastProblem}`);
   }
   for (const { label, redactable } of report.credentials)
@@ -101,7 +105,9 @@ function describe(report: StatusReport): string[] {
 async function status(options: { json?: boolean }): Promise<void> {
   const resident = await residentDaemon();
   if (resident === null)
-    throw new Failure('daemon', 'no daemon is running', { hint: 'ostiary up starts one; ostiary run needs none' });
+    throw new Failure('daemon', 'no daemon is running', {
+      hint: 'ostiary up starts one; ostiary run needs none',
+    });
   const report = await resident.client.status<StatusReport>();
   if (options.json) print(JSON.stringify(report, null, 2));
   else for (const line of describe(report)) print(line);

@@ -22,9 +22,19 @@ function shimCommands(): Command[] {
       .argument('<upstream>')
       .requiredOption('--socket <path>', "the session's socket"),
     new Command('headers')
-      .description('print the headers of a fresh session token as JSON; what an HTTP client asks as its headers helper')
+      .description(
+        'print the headers of a fresh session token as JSON; what an HTTP client asks as its headers helper',
+      )
       .requiredOption('--socket <path>', "the session's socket"),
   ];
+}
+
+/** Our style for the parser's words, without the value of a mistyped option: it may be a secret. */
+function usageError(text: string): string {
+  return text
+    .replace(/^error: /, 'ostiary: ')
+    .replace(/(unknown option '[^=']*)=.*'/s, "$1=…'")
+    .replace(/\.\n$/, '\n');
 }
 
 async function liveHead() {
@@ -56,7 +66,7 @@ export async function runProgram(argv: readonly string[]): Promise<void> {
   for (const command of commands) program.addCommand(command);
   for (const command of everyCommand(program))
     command.exitOverride().configureOutput({
-      outputError: (text, write) => write(text.replace(/^error: /, 'ostiary: ').replace(/\.\n$/, '\n')),
+      outputError: (text, write) => write(usageError(text)),
     });
   try {
     await program.parseAsync(argv, { from: 'user' });

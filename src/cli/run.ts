@@ -27,7 +27,10 @@ interface RunOptions extends DaemonChoice {
 const PLACEHOLDER = '{mcp-config}';
 
 /** The allow-list first, then whatever of it holds a secret by name or value goes too. */
-async function cleanEnvironment(client: ControlClient, pass: readonly string[]): Promise<Record<string, string>> {
+async function cleanEnvironment(
+  client: ControlClient,
+  pass: readonly string[],
+): Promise<Record<string, string>> {
   const kept = agentEnvironment(process.env, { pass, removeNames: [] });
   const removeNames = await client.secretsIn(kept);
   return agentEnvironment(process.env, { pass, removeNames });
@@ -64,7 +67,10 @@ async function run(command: string, args: readonly string[], options: RunOptions
     configFile = resolve(options.configOut ?? join(dirname(report.socket), 'mcp-config.json'));
     const { upstreams, socket } = report;
     const url = options.http === true ? (report.url ?? undefined) : undefined;
-    writeAtomic(configFile, renderMcpConfig({ upstreams, socket, url, node: process.execPath, main: mainFile }));
+    writeAtomic(
+      configFile,
+      renderMcpConfig({ upstreams, socket, url, node: process.execPath, main: mainFile }),
+    );
     if (options.quiet !== true) process.stderr.write(`ostiary: ${levelInForce}\n`);
     const path = configFile;
     const exit = await runAgent(
@@ -97,7 +103,12 @@ export function runCommand(): Command {
     .option('--config <file>', 'configuration file')
     .option('--config-out <file>', 'where to write mcp-config.json (removed at the end)')
     .option('--http', 'servers by loopback HTTP with a headers helper, instead of the shim')
-    .option('--env <name>', 'hand this environment variable to the agent too (repeatable; * and ? match)', collect, [])
+    .option(
+      '--env <name>',
+      'hand this environment variable to the agent too (repeatable; * and ? match)',
+      collect,
+      [],
+    )
     .option('--quiet', 'do not print the isolation level')
     .option(...passphraseFdOption)
     .passThroughOptions()

@@ -5,6 +5,7 @@ import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/types.ts';
 import { Daemon } from '../daemon.ts';
 import { daemonEnvironment, isCleanDaemonEnvironment } from '../environment.ts';
+import { Failure } from '../errors.ts';
 import { harden, replaceProcess } from '../os/index.ts';
 import { runtimeDirectory, stateDirectory } from '../paths.ts';
 import { mainFile } from './main-file.ts';
@@ -29,7 +30,10 @@ export function referencedVariables(config: Config): string[] {
  */
 export function daemonFlags(): string[] {
   const noInspector = '--disable-sigusr1';
-  return ['--max-semi-space-size=1', ...(process.allowedNodeEnvironmentFlags.has(noInspector) ? [noInspector] : [])];
+  return [
+    '--max-semi-space-size=1',
+    ...(process.allowedNodeEnvironmentFlags.has(noInspector) ? [noInspector] : []),
+  ];
 }
 
 /** Leaves the caller's environment behind, and with it whatever NODE_OPTIONS or a loader variable would do (I1). */
@@ -51,6 +55,9 @@ async function serve(options: ServeOptions): Promise<void> {
   const passphraseFd = options.passphraseFd === undefined ? undefined : Number(options.passphraseFd);
   reexecuteCleanly(config, passphraseFd);
   const hardening = harden();
+  // A signal between exec and now may have opened the inspector, and with it this process to every local user (A6).
+  if (hardening.some(({ measure, inForce }) => measure === 'inspector' && !inForce))
+    throw new Failure('daemon', 'the inspector of this process is open', { hint: 'start it again' });
   const runtime = options.private ?? runtimeDirectory(process.env);
   const daemon = await Daemon.start({
     config,
@@ -61,7 +68,8 @@ async function serve(options: ServeOptions): Promise<void> {
     hardening,
     writeLog: (line) => writeSync(2, line),
   });
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void daemon.stop(signal));
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
+    process.on(signal, () => void daemon.stop(signal));
   if (options.private !== undefined) {
     // A private daemon lives as long as the `run` that holds the other end of its standard input.
     process.stdin.on('close', () => void daemon.stop('its run ended')).resume();

@@ -55,7 +55,9 @@ async function list(options: { json?: boolean }): Promise<void> {
   if (sessions.length === 0) return print('no sessions');
   for (const { id, profile, label, leased, lastUsed } of sessions) {
     const used = new Date(lastUsed).toISOString();
-    print(`${id}  ${profile}  ${label === '' ? '-' : label}  ${leased ? 'run' : 'until idle'}  last used ${used}`);
+    print(
+      `${id}  ${profile}  ${label === '' ? '-' : label}  ${leased ? 'run' : 'until idle'}  last used ${used}`,
+    );
   }
 }
 
@@ -67,7 +69,10 @@ export function sessionCommand(): Command {
     .option('--profile <name>', 'policy profile', 'default')
     .option('--label <text>', 'shown in the audit log and in session list', '')
     .option('--http', 'servers by loopback HTTP with a headers helper, instead of the shim')
-    .option('--token', 'print a bearer token for the loopback endpoint instead: whoever has it is the session')
+    .option(
+      '--token',
+      'print a bearer token for the loopback endpoint instead: whoever has it is the session',
+    )
     .option('--json', 'everything about the session as one JSON object')
     .action(create);
   session.command('list').description('list the open sessions').option('--json', 'as JSON').action(list);

@@ -21,7 +21,11 @@ function printable(text: string): string {
   return text.replace(/[^\P{C}\t]/gu, (char) => `\\u${char.codePointAt(0)?.toString(16).padStart(4, '0')}`);
 }
 
-async function withSession<T>(options: ToolOptions, label: string, work: (report: SessionReport) => Promise<T>): Promise<T> {
+async function withSession<T>(
+  options: ToolOptions,
+  label: string,
+  work: (report: SessionReport) => Promise<T>,
+): Promise<T> {
   const daemon = await findDaemon(options);
   try {
     const { report, release } = await daemon.client.lease({ profile: options.profile, label, token: false });
@@ -35,7 +39,11 @@ async function withSession<T>(options: ToolOptions, label: string, work: (report
   }
 }
 
-async function withUpstream<T>(socket: string, upstream: string, work: (client: McpClient) => Promise<T>): Promise<T> {
+async function withUpstream<T>(
+  socket: string,
+  upstream: string,
+  work: (client: McpClient) => Promise<T>,
+): Promise<T> {
   const client = new McpClient(socket, upstream);
   try {
     await client.initialize();
@@ -50,7 +58,10 @@ async function allTools(client: McpClient): Promise<Tool[]> {
   const seen = new Set<string>();
   let cursor: string | undefined;
   do {
-    const page = await client.request<{ tools: Tool[]; nextCursor?: string }>('tools/list', cursor === undefined ? {} : { cursor });
+    const page = await client.request<{ tools: Tool[]; nextCursor?: string }>(
+      'tools/list',
+      cursor === undefined ? {} : { cursor },
+    );
     tools.push(...page.tools);
     cursor = page.nextCursor;
     // A server that hands out the same cursor again would keep us for ever (F4).
@@ -78,14 +89,19 @@ async function list(only: string | undefined, options: ToolOptions): Promise<voi
     else
       for (const [upstream, tools] of Object.entries(found).sort(([a], [b]) => (a < b ? -1 : 1)))
         for (const { name, description } of tools)
-          process.stdout.write(`${upstream}/${printable(name)}  ${printable((description ?? '').split('\n')[0] ?? '')}\n`);
+          process.stdout.write(
+            `${upstream}/${printable(name)}  ${printable((description ?? '').split('\n')[0] ?? '')}\n`,
+          );
   });
   if (failed.length > 0)
     throw new Failure('failure', failed.join('; '), { hint: 'ostiary status and the daemon log say more' });
 }
 
 function noSuchUpstream(name: string, upstreams: readonly string[]): Failure {
-  return new Failure('usage', `no upstream ${name} in this profile; there are: ${upstreams.join(', ') || 'none'}`);
+  return new Failure(
+    'usage',
+    `no upstream ${name} in this profile; there are: ${upstreams.join(', ') || 'none'}`,
+  );
 }
 
 function parseArguments(text: string): object {
@@ -95,10 +111,17 @@ function parseArguments(text: string): object {
   } catch {
     // Said below.
   }
-  throw new Failure('usage', 'expected the arguments as a JSON object', { hint: "such as '{\"query\": \"text\"}'" });
+  throw new Failure('usage', 'expected the arguments as a JSON object', {
+    hint: 'such as \'{"query": "text"}\'',
+  });
 }
 
-async function call(upstream: string, tool: string, json: string | undefined, options: ToolOptions): Promise<void> {
+async function call(
+  upstream: string,
+  tool: string,
+  json: string | undefined,
+  options: ToolOptions,
+): Promise<void> {
   const args = parseArguments(json ?? '{}');
   const result = await withSession(options, 'ostiary call', ({ socket, upstreams }) => {
     if (!upstreams.includes(upstream)) throw noSuchUpstream(upstream, upstreams);

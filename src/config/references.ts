@@ -1,5 +1,6 @@
 /** Text that is, should be or must not be a credential reference; what it says is never repeated. */
 import { CREDENTIAL_NAME, parseCredentialRef } from '../credentials/ref.ts';
+import { steersRuntime } from '../environment.ts';
 import { describeText } from './finding.ts';
 import { didYouMean } from './suggest.ts';
 
@@ -19,6 +20,8 @@ export function judgeReference(text: string, helpers: readonly string[]): string
     const known = names.length === 0 ? 'a helper, and helpers defines none' : `one of ${names.join(', ')}`;
     return `expected command: and ${known}, got another name${didYouMean(ref.helper, names)}`;
   }
+  if (ref?.source === 'env' && steersRuntime(ref.name))
+    return 'expected a variable that holds a secret, got one that the runtime obeys: the daemon is never given it';
   if (ref !== null) return null;
   const source = text.slice(0, Math.max(0, text.indexOf(':')));
   if (source === 'keychain' || source === 'oauth')

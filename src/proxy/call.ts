@@ -25,7 +25,9 @@ const protocolMethods = new Set([
 ]);
 
 function named(kind: 'tool' | 'prompt' | 'resource', key: string, value: unknown): Target | Refusal {
-  return typeof value === 'string' ? { kind, name: value } : refuse('bad_message', `expected "params.${key}" to be a string`);
+  return typeof value === 'string'
+    ? { kind, name: value }
+    : refuse('bad_message', `expected "params.${key}" to be a string`);
 }
 
 function targetOf(message: ClientMessage): Target | Refusal {

@@ -188,9 +188,12 @@ export class Conversation {
   /** Sends a granted message. From here on a request ends by its answer, its timeout or the upstream's end. */
   forward(grant: Grant, upstream: Upstream, message: ClientMessage): Refusal | undefined {
     if (message.method === 'notifications/initialized') this.#initialized = message;
-    if (message.method === 'notifications/cancelled' && !this.#inFlight(message.params['requestId'])) return undefined;
-    const pending = message.kind === 'request' ? this.#pending.get(idKey(message.id as MessageId)) : undefined;
-    if (message.kind === 'request' && pending === undefined) return refuse('bad_session', 'the conversation has ended');
+    if (message.method === 'notifications/cancelled' && !this.#inFlight(message.params['requestId']))
+      return undefined;
+    const pending =
+      message.kind === 'request' ? this.#pending.get(idKey(message.id as MessageId)) : undefined;
+    if (message.kind === 'request' && pending === undefined)
+      return refuse('bad_session', 'the conversation has ended');
     const refusal = upstream.send(grant, message.bytes);
     if (refusal !== undefined || pending === undefined) return refusal;
     pending.grant = grant;
@@ -209,9 +212,17 @@ export class Conversation {
   }
 
   #timeout(pending: Pending, upstream: Upstream): void {
-    const cancel = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: pending.id, reason: 'timeout' } };
+    const cancel = {
+      jsonrpc: '2.0',
+      method: 'notifications/cancelled',
+      params: { requestId: pending.id, reason: 'timeout' },
+    };
     if (pending.grant !== undefined) upstream.send(pending.grant, Buffer.from(JSON.stringify(cancel)));
-    this.#fail(pending, refuse('upstream_timeout', `no answer from upstream ${this.upstreamName} in time`), 'timeout');
+    this.#fail(
+      pending,
+      refuse('upstream_timeout', `no answer from upstream ${this.upstreamName} in time`),
+      'timeout',
+    );
   }
 
   #events(life: { ended: boolean }): UpstreamEvents {
@@ -249,19 +260,30 @@ export class Conversation {
 
   #receiveResponse(answer: Answer, id: MessageId, failed: boolean): void {
     if (this.#replayed !== null && id === this.#initialize?.id) {
-      const refusal = failed ? refuse('upstream_unavailable', 'the restarted upstream refused initialize') : undefined;
+      const refusal = failed
+        ? refuse('upstream_unavailable', 'the restarted upstream refused initialize')
+        : undefined;
       return this.#replayed(refusal);
     }
     const pending = this.#pending.get(idKey(id));
     // An answer to what was never asked, or was answered already, reaches nobody (C4).
     if (pending?.grant === undefined) return this.#ports.dropped('a response that nobody waits for');
     const clean = redact(answer);
-    const bytes = clean === null ? null : failed ? clean.bytes : this.#ports.filter(pending.method, clean.bytes);
+    const bytes =
+      clean === null ? null : failed ? clean.bytes : this.#ports.filter(pending.method, clean.bytes);
     if (clean === null || bytes === null)
-      return this.#fail(pending, refuse('answer_withheld', 'the answer could not be cleaned and is withheld'), 'withheld');
+      return this.#fail(
+        pending,
+        refuse('answer_withheld', 'the answer could not be cleaned and is withheld'),
+        'withheld',
+      );
     this.#settle(id);
     const outcome: CallOutcome = failed ? 'error' : isToolError(bytes) ? 'tool_error' : 'ok';
-    this.#ports.finished(pending.grant, pending.startedAt, { outcome, bytes: bytes.length, redactions: clean.labels });
+    this.#ports.finished(pending.grant, pending.startedAt, {
+      outcome,
+      bytes: bytes.length,
+      redactions: clean.labels,
+    });
     if (pending.sink.open && !pending.sink.answer(bytes)) this.#upstream?.pause();
   }
 
@@ -273,19 +295,25 @@ export class Conversation {
   }
 
   #pendingFor(envelope: Envelope, bytes: Buffer): Pending | undefined {
-    if (this.#forwarded === 1) for (const one of this.#pending.values()) if (one.grant !== undefined) return one;
+    if (this.#forwarded === 1)
+      for (const one of this.#pending.values()) if (one.grant !== undefined) return one;
     if (envelope.method !== 'notifications/progress') return undefined;
     const params = members(bytes, skipSpace(bytes, 0))?.values.get('params');
-    const token = params === undefined ? undefined : members(bytes, params.start)?.values.get('progressToken');
+    const token =
+      params === undefined ? undefined : members(bytes, params.start)?.values.get('progressToken');
     if (token === undefined) return undefined;
     const text = bytes.toString('utf8', token.start, token.end);
-    for (const one of this.#pending.values()) if (one.grant !== undefined && one.progressToken === text) return one;
+    for (const one of this.#pending.values())
+      if (one.grant !== undefined && one.progressToken === text) return one;
     return undefined;
   }
 
   /** Keeps a message for the stream that the client opens next. */
   #keep(bytes: Buffer): void {
-    if (this.#backlog.length >= limits.backlogMessages || this.#backlogBytes + bytes.length > limits.backlogBytes)
+    if (
+      this.#backlog.length >= limits.backlogMessages ||
+      this.#backlogBytes + bytes.length > limits.backlogBytes
+    )
       return this.#ports.dropped('a message for a client that does not listen');
     this.#backlog.push(bytes);
     this.#backlogBytes += bytes.length;
@@ -316,7 +344,11 @@ export class Conversation {
     this.#settle(pending.id);
     const bytes = refusalResponse(pending.id, refusal);
     if (pending.grant !== undefined)
-      this.#ports.finished(pending.grant, pending.startedAt, { outcome, bytes: bytes.length, redactions: [] });
+      this.#ports.finished(pending.grant, pending.startedAt, {
+        outcome,
+        bytes: bytes.length,
+        redactions: [],
+      });
     if (pending.sink.open) pending.sink.answer(bytes);
   }
 
@@ -338,7 +370,8 @@ export class Conversation {
     this.#closed = true;
     const upstream = this.#upstream;
     this.#upstream = null;
-    for (const pending of [...this.#pending.values()]) this.#fail(pending, refuse('shutting_down', reason), 'cancelled');
+    for (const pending of [...this.#pending.values()])
+      this.#fail(pending, refuse('shutting_down', reason), 'cancelled');
     this.#ports.closed(reason);
     this.#onClose();
     await upstream?.stop();

@@ -20,7 +20,10 @@ export class Desk {
       // Clients forget to DELETE: the one that was used least recently makes room, if nothing waits on it.
       const oldest = mine.filter((one) => !one.busy).sort((a, b) => a.lastUsed - b.lastUsed)[0];
       if (oldest === undefined)
-        return refuse('limit_reached', `${limits.conversationsPerSession} conversations are open in this session`);
+        return refuse(
+          'limit_reached',
+          `${limits.conversationsPerSession} conversations are open in this session`,
+        );
       void oldest.close('replaced by a newer conversation');
     }
     const id = randomBytes(16).toString('base64url');

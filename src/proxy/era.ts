@@ -12,14 +12,21 @@ export const legacyVersions = ['2025-11-25', '2025-06-18', '2025-03-26', '2024-1
 const ENVELOPE_VERSION = 'io.modelcontextprotocol/protocolVersion';
 
 function unsupported(requested: unknown): Refusal {
-  return refuse('unsupported_version', 'unsupported protocol version', { supported: legacyVersions, requested });
+  return refuse('unsupported_version', 'unsupported protocol version', {
+    supported: legacyVersions,
+    requested,
+  });
 }
 
 /** @param version value of the `MCP-Protocol-Version` header; stdio and some clients have none */
 export function checkEra(message: ClientMessage, version: string | undefined): Refusal | undefined {
-  if (message.method === 'server/discover') return refuse('era_unsupported', 'method not found: server/discover');
+  if (message.method === 'server/discover')
+    return refuse('era_unsupported', 'method not found: server/discover');
   const meta = message.params['_meta'];
-  const enveloped = typeof meta === 'object' && meta !== null ? (meta as Record<string, unknown>)[ENVELOPE_VERSION] : undefined;
+  const enveloped =
+    typeof meta === 'object' && meta !== null
+      ? (meta as Record<string, unknown>)[ENVELOPE_VERSION]
+      : undefined;
   if (enveloped !== undefined) return unsupported(enveloped);
   return checkVersionHeader(version);
 }

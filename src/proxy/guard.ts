@@ -34,7 +34,9 @@ function checkHost(request: IncomingMessage, listener: Listener): Refusal | unde
 
 /** Origin is set by every cross-site request; fetch metadata by browsers alone (also without Origin, as for images). */
 function checkOrigin(request: IncomingMessage): Refusal | undefined {
-  const fromBrowser = ['origin', 'sec-fetch-site', 'sec-fetch-dest'].some((name) => valuesOf(request, name).length > 0);
+  const fromBrowser = ['origin', 'sec-fetch-site', 'sec-fetch-dest'].some(
+    (name) => valuesOf(request, name).length > 0,
+  );
   return fromBrowser ? refuse('origin_refused', 'requests of web pages are refused') : undefined;
 }
 

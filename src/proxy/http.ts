@@ -14,7 +14,11 @@ import { refusalResponse, statusOf } from './wire.ts';
 export interface FrontDesk {
   readonly open: (caller: Caller, upstream: string) => Conversation | Refusal;
   readonly find: (caller: Caller, upstream: string, id: string) => Conversation | Refusal;
-  readonly handle: (conversation: Conversation, message: ClientMessage, sink: Sink) => Promise<Refusal | undefined>;
+  readonly handle: (
+    conversation: Conversation,
+    message: ClientMessage,
+    sink: Sink,
+  ) => Promise<Refusal | undefined>;
 }
 
 const JSON_TYPE = 'application/json';
@@ -24,7 +28,10 @@ export function sendRefusal(response: ServerResponse, refusal: Refusal, id: Mess
   if (response.headersSent) return;
   const body = refusalResponse(id, refusal);
   const status = statusOf(refusal);
-  const headers: Record<string, string | number> = { 'content-type': JSON_TYPE, 'content-length': body.length };
+  const headers: Record<string, string | number> = {
+    'content-type': JSON_TYPE,
+    'content-length': body.length,
+  };
   // No resource metadata: clients would start an OAuth crawl of this origin (RFC 9728 does not apply to it).
   if (status === 401) headers['www-authenticate'] = 'Bearer realm="ostiary"';
   // What is left of a refused body is not worth reading.
@@ -74,7 +81,11 @@ class EventStream implements Sink {
 
   constructor(response: ServerResponse, headers: Record<string, string>) {
     this.#response = response;
-    response.writeHead(200, { 'content-type': STREAM_TYPE, 'cache-control': 'no-cache, no-transform', ...headers });
+    response.writeHead(200, {
+      'content-type': STREAM_TYPE,
+      'cache-control': 'no-cache, no-transform',
+      ...headers,
+    });
     response.flushHeaders();
     this.#keepAlive = setInterval(() => response.write(':\n\n'), limits.sseKeepAliveMs);
     response.on('close', () => clearInterval(this.#keepAlive));
@@ -85,7 +96,9 @@ class EventStream implements Sink {
   }
 
   message(bytes: Buffer): boolean {
-    const data = bytes.includes(0x0d) ? Buffer.from(bytes.map((byte) => (byte === 0x0d ? 0x20 : byte))) : bytes;
+    const data = bytes.includes(0x0d)
+      ? Buffer.from(bytes.map((byte) => (byte === 0x0d ? 0x20 : byte)))
+      : bytes;
     return this.#response.write(Buffer.concat([eventStart, data, eventEnd]));
   }
 
@@ -127,7 +140,11 @@ class PostResponse implements Sink {
 
   answer(bytes: Buffer): boolean {
     if (this.#stream === null && this.#takesJson) {
-      this.#response.writeHead(200, { 'content-type': JSON_TYPE, 'content-length': bytes.length, ...this.#headers });
+      this.#response.writeHead(200, {
+        'content-type': JSON_TYPE,
+        'content-length': bytes.length,
+        ...this.#headers,
+      });
       this.#response.end(bytes);
       return true;
     }
@@ -174,7 +191,9 @@ export async function handlePost(
   if (otherEra !== undefined) return sendRefusal(response, otherEra, message.id);
 
   const opens = message.method === 'initialize' && sessionId(request) === undefined;
-  const conversation = opens ? desk.open(caller, upstream) : findConversation(desk, caller, upstream, request);
+  const conversation = opens
+    ? desk.open(caller, upstream)
+    : findConversation(desk, caller, upstream, request);
   if (isRefusal(conversation)) return sendRefusal(response, conversation, message.id);
   const sink = new PostResponse(request, response, opens ? { 'mcp-session-id': conversation.id } : {});
   response.on('drain', () => conversation.drained());

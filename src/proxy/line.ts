@@ -58,14 +58,17 @@ export function serveLines(desk: FrontDesk, conversation: Conversation, socket: 
     }
     void desk.handle(conversation, message, sink).then((refusal) => {
       // A refused notification or response has nobody to answer to (JSON-RPC 2.0, 4.1).
-      if (refusal !== undefined && message.kind === 'request') sink.answer(refusalResponse(message.id, refusal));
+      if (refusal !== undefined && message.kind === 'request')
+        sink.answer(refusalResponse(message.id, refusal));
     });
   };
   const framer = new LineFramer({
     maxBytes: limits.requestBytes,
     onLine,
     onOversize: () => {
-      sink.answer(refusalResponse(null, refuse('too_large', `a message exceeds ${limits.requestBytes} bytes`)));
+      sink.answer(
+        refusalResponse(null, refuse('too_large', `a message exceeds ${limits.requestBytes} bytes`)),
+      );
     },
   });
 

@@ -6,12 +6,13 @@ import { evaluate, type Policy, type Target } from '../auth/policy.ts';
 import type { Caller } from '../auth/session.ts';
 import { decodeString, elements, members, type Span, skipSpace } from '../json.ts';
 
-const lists: Readonly<Record<string, { member: string; kind: 'tool' | 'prompt' | 'resource'; key: string }>> = {
-  'tools/list': { member: 'tools', kind: 'tool', key: 'name' },
-  'prompts/list': { member: 'prompts', kind: 'prompt', key: 'name' },
-  'resources/list': { member: 'resources', kind: 'resource', key: 'uri' },
-  'resources/templates/list': { member: 'resourceTemplates', kind: 'resource', key: 'uriTemplate' },
-};
+const lists: Readonly<Record<string, { member: string; kind: 'tool' | 'prompt' | 'resource'; key: string }>> =
+  {
+    'tools/list': { member: 'tools', kind: 'tool', key: 'name' },
+    'prompts/list': { member: 'prompts', kind: 'prompt', key: 'name' },
+    'resources/list': { member: 'resources', kind: 'resource', key: 'uri' },
+    'resources/templates/list': { member: 'resourceTemplates', kind: 'resource', key: 'uriTemplate' },
+  };
 
 /** The method that uses an entry of each kind. */
 const uses = { tool: 'tools/call', prompt: 'prompts/get', resource: 'resources/read' } as const;

@@ -2,7 +2,13 @@
  * The agent plane: one pipeline behind two kinds of listener, the loopback port and a Unix socket per session. It serves
  * MCP and a session's own token; it defines no upstream, reads no config, makes no session.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
 import type { Socket } from 'node:net';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
@@ -68,12 +74,16 @@ export class AgentPlane {
       this.#accept(socket, listener());
     });
     server.on('clientError', (_error, socket) => {
-      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+      if (socket.writable)
+        socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
       else socket.destroy();
     });
     const serve = this.#hono();
     server.on('request', (request, response) => void this.#request(request, response, serve));
-    server.on('upgrade', (request, socket: Socket, head: Buffer) => void this.#upgrade(request, socket, head));
+    server.on(
+      'upgrade',
+      (request, socket: Socket, head: Buffer) => void this.#upgrade(request, socket, head),
+    );
     return server;
   }
 
@@ -89,7 +99,11 @@ export class AgentPlane {
     const { sessions, ownUid } = this.#ports;
     const peer = this.#ports.peerOf(socket, listener.kind).then((known) => {
       if (known === null || !(known.uid === ownUid || sessions.knowsUid(known.uid))) {
-        this.#ports.refused(refuse('peer_refused', known === null ? 'unknown peer' : 'another user'), known, null);
+        this.#ports.refused(
+          refuse('peer_refused', known === null ? 'unknown peer' : 'another user'),
+          known,
+          null,
+        );
         socket.destroy();
       }
       return known;

@@ -6,8 +6,8 @@ import { type ChildProcess, spawn as nodeSpawn, type SpawnOptions } from 'node:c
 import { sealedForSpawn } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { endGroup } from './group.ts';
 import { LineFramer } from '../lines.ts';
+import { endGroup } from './group.ts';
 
 export interface LaunchSpec {
   /** The upstream's name, for messages. */

@@ -16,11 +16,24 @@ export interface UpstreamStatus {
   readonly running: readonly number[];
   readonly starts: number;
   readonly lastExit: string | null;
+  /** Why it could not be started, when that was the last that happened. */
+  readonly lastProblem: string | null;
 }
 
-export type RegistryPorts = Omit<StdioPorts, 'started' | 'exited' | 'stderr' | 'noise'> & {
-  readonly started: (event: { upstream: string; pid: number; session: string; credentials: readonly string[] }) => void;
-  readonly exited: (event: { upstream: string; pid: number; code: number | null; signal: string | null }) => void;
+export type RegistryPorts = Omit<StdioPorts, 'started' | 'exited' | 'problem' | 'stderr' | 'noise'> & {
+  readonly started: (event: {
+    upstream: string;
+    pid: number;
+    session: string;
+    credentials: readonly string[];
+  }) => void;
+  readonly exited: (event: {
+    upstream: string;
+    pid: number;
+    code: number | null;
+    signal: string | null;
+  }) => void;
+  readonly problem: (upstream: string, message: string) => void;
   readonly stderr: (upstream: string, line: string) => void;
   readonly noise: (upstream: string, bytes: number) => void;
 };
@@ -31,6 +44,7 @@ interface Entry {
   readonly pids: Set<number>;
   starts: number;
   lastExit: string | null;
+  lastProblem: string | null;
 }
 
 export class Upstreams {
@@ -43,7 +57,14 @@ export class Upstreams {
     this.#entries = new Map(
       [...specs].map((spec) => [
         spec.name,
-        { spec, open: new Set<Upstream>(), pids: new Set<number>(), starts: 0, lastExit: null },
+        {
+          spec,
+          open: new Set<Upstream>(),
+          pids: new Set<number>(),
+          starts: 0,
+          lastExit: null,
+          lastProblem: null,
+        },
       ]),
     );
   }
@@ -57,7 +78,8 @@ export class Upstreams {
     const { upstream: name } = grant.call;
     const entry = this.#entries.get(name);
     if (entry === undefined) return refuse('not_found', 'no such upstream');
-    if (entry.spec.lifecycle === 'disabled') return refuse('upstream_unavailable', `upstream ${name} is disabled`);
+    if (entry.spec.lifecycle === 'disabled')
+      return refuse('upstream_unavailable', `upstream ${name} is disabled`);
     if (this.#closing) return refuse('shutting_down', 'ostiary is shutting down');
     let opened: Upstream | null = null;
     const upstream = await openStdio(entry.spec, this.#portsFor(entry, grant.caller.session.id), {
@@ -85,6 +107,7 @@ export class Upstreams {
       ...ports,
       started: (child) => {
         entry.starts++;
+        entry.lastProblem = null;
         entry.pids.add(child.pid);
         ports.started({ upstream, session, ...child });
       },
@@ -92,18 +115,23 @@ export class Upstreams {
         entry.pids.delete(child.pid);
         ports.exited({ upstream, ...child });
       },
+      problem: (message) => {
+        entry.lastProblem = message;
+        ports.problem(upstream, message);
+      },
       stderr: (line) => ports.stderr(upstream, line),
       noise: (bytes) => ports.noise(upstream, bytes),
     };
   }
 
   status(): UpstreamStatus[] {
-    return [...this.#entries.values()].map(({ spec, pids, starts, lastExit }) => ({
+    return [...this.#entries.values()].map(({ spec, pids, starts, lastExit, lastProblem }) => ({
       name: spec.name,
       lifecycle: spec.lifecycle,
       running: [...pids],
       starts,
       lastExit,
+      lastProblem,
     }));
   }
 

@@ -33,6 +33,8 @@ export interface StdioPorts {
   readonly workDirectory: string;
   readonly started: (child: { pid: number; credentials: readonly string[] }) => void;
   readonly exited: (child: { pid: number; code: number | null; signal: string | null }) => void;
+  /** Why the child or one of its credentials could not be had; names labels and paths, never values. */
+  readonly problem: (message: string) => void;
   /** One scrubbed line of standard error. */
   readonly stderr: (line: string) => void;
   /** Standard output that is no message; never its content. */
@@ -46,8 +48,28 @@ function describeExit(exit: Exit): string {
 
 /** The id in the first bytes of a message too long to keep: servers write it first, or right after `jsonrpc`. */
 function idIn(head: Buffer): MessageId | null {
-  const match = /^\s*\{(?:"jsonrpc":"2\.0",)?"id":(-?\d+|"(?:[^"\\]|\\.)*")/.exec(head.toString('latin1', 0, 512));
+  const match = /^\s*\{(?:"jsonrpc":"2\.0",)?"id":(-?\d+|"(?:[^"\\]|\\.)*")/.exec(
+    head.toString('latin1', 0, 512),
+  );
   return match === null ? null : (readEnvelope(Buffer.from(`{"id":${match[1]},"result":0}`))?.id ?? null);
+}
+
+/** Scrubs line by line. What is cut could hold a secret across the cut, so of a line that long only its length is kept. */
+function stderrLines(ports: StdioPorts): (line: Buffer, goesOn: boolean) => void {
+  let cutBytes = 0;
+  return (line, goesOn) => {
+    if (goesOn || cutBytes > 0) {
+      cutBytes += line.length;
+      if (goesOn) return;
+      ports.stderr(`[a line of ${cutBytes} bytes]`);
+      cutBytes = 0;
+      return;
+    }
+    const clean = ports.scrubber.scrubText(line);
+    ports.stderr(
+      clean.outcome === 'withheld' ? '[a line that could not be redacted]' : clean.bytes.toString(),
+    );
+  };
 }
 
 class StdioUpstream implements Upstream {
@@ -108,14 +130,11 @@ export async function openStdio(
           else events.onAnswer(answer);
         },
         onOversize: (head) => events.onOversize(idIn(head)),
-        onStderr: (line) => {
-          const clean = ports.scrubber.scrubText(line);
-          ports.stderr(clean.outcome === 'withheld' ? '[a line that could not be redacted]' : clean.bytes.toString());
-        },
+        onStderr: stderrLines(ports),
         onDrain: () => {},
         onExit: (exit) => {
           cleanUp();
-          if (exit.error !== undefined) ports.stderr(exit.error.message);
+          if (exit.error !== undefined) ports.problem(exit.error.message);
           if (child.pid !== null) ports.exited({ pid: child.pid, code: exit.code, signal: exit.signal });
           events.onExit(describeExit(exit));
         },
@@ -126,8 +145,11 @@ export async function openStdio(
   } catch (error) {
     cleanUp();
     if (!(error instanceof Failure)) throw error;
-    ports.stderr(error.message);
-    return refuse('credential_unavailable', `${wanted} is not available to upstream ${spec.name}: see ostiary status`);
+    ports.problem(error.message);
+    return refuse(
+      'credential_unavailable',
+      `${wanted} is not available to upstream ${spec.name}: see ostiary status`,
+    );
   }
   return new StdioUpstream(child);
 }

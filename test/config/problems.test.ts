@@ -129,7 +129,7 @@ describe('shape', () => {
   refuse(
     'name in capitals',
     ['version: 1', 'upstreams:', '  Notion: {command: node}'],
-    '3:3: upstreams.Notion: expected a name of up to 32 lower-case letters, digits, _ -, beginning with a letter or digit, got a key of 6 characters',
+    '3:3: upstreams.Notion: expected a name of up to 32 lower-case letters, digits and inner -, beginning with a letter, got a key of 6 characters',
   );
   refuse(
     'no command',

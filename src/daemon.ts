@@ -1,11 +1,11 @@
 /** The composition root: builds the rooms, listens, drains. The one process that holds every secret. */
 import { spawn } from 'node:child_process';
-import { chmodSync, closeSync, openSync, rmSync } from 'node:fs';
+import { closeSync, openSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { evaluate, type Policy } from './auth/policy.ts';
-import { type Caller, type Peer, type Session, Sessions } from './auth/session.ts';
+import { type Caller, type Peer, Sessions } from './auth/session.ts';
 import type { Config } from './config/types.ts';
 import { Broker } from './credentials/broker.ts';
 import type { CredentialRef } from './credentials/ref.ts';
@@ -18,11 +18,13 @@ import { limits } from './limits.ts';
 import { createLog, type Log } from './log.ts';
 import { type HardeningReport, tcpPeer, tryLockFile, unixPeer } from './os/index.ts';
 import { Watchdog } from './os/watchdog.ts';
-import { version } from './paths.ts';
+import { auditFile, controlSocket, version } from './paths.ts';
+import { AgentSessions } from './proxy/agent-sessions.ts';
 import { Audit } from './proxy/audit/audit.ts';
 import { AuditLog } from './proxy/audit/writer.ts';
 import { controlServer, type SessionReport, type SessionWish } from './proxy/control.ts';
 import { Desk } from './proxy/desk.ts';
+import { listenOnLoopback, listenPrivately } from './proxy/listen.ts';
 import { filterList } from './proxy/lists.ts';
 import { handle } from './proxy/pipeline.ts';
 import { AgentPlane } from './proxy/server.ts';
@@ -52,14 +54,6 @@ export interface Ready {
   readonly url: string | null;
 }
 
-export function controlSocket(runtimeDirectory: string): string {
-  return join(runtimeDirectory, 'control.sock');
-}
-
-export function auditFile(stateDirectory: string): string {
-  return join(stateDirectory, 'audit.jsonl');
-}
-
 /** Without profiles every configured upstream is allowed, to the profile `default` alone; `status` says so. */
 function policyOf(config: Config): Policy {
   if (config.profiles.size === 0) return new Map([['default', [{ effect: 'allow', upstream: '*' }]]]);
@@ -79,36 +73,6 @@ async function peerOf(socket: Socket, kind: 'tcp' | 'session'): Promise<Peer | n
   return peer === null ? null : { ...peer, via: 'unix' };
 }
 
-function listen(server: Server, where: { port: number } | { path: string }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    const listening = (): void => {
-      server.off('error', reject);
-      resolve();
-    };
-    if ('path' in where) {
-      if (Buffer.byteLength(where.path) > limits.socketPathBytes)
-        return reject(
-          new Failure('daemon', `socket path is longer than ${limits.socketPathBytes} bytes: ${where.path}`, {
-            hint: 'set XDG_RUNTIME_DIR to a shorter directory',
-          }),
-        );
-      server.listen(where.path, listening);
-    } else server.listen({ host: '127.0.0.1', port: where.port, exclusive: true }, listening);
-  });
-}
-
-/** Nobody else can enter the directory, and nobody else may use the socket either way. */
-async function listenPrivately(server: Server, path: string): Promise<void> {
-  await listen(server, { path });
-  chmodSync(path, 0o600);
-}
-
-interface OpenSession {
-  readonly server: Server;
-  readonly directory: string;
-}
-
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #policy: Policy;
@@ -123,9 +87,9 @@ export class Daemon {
   readonly #desk = new Desk();
   readonly #upstreams: Upstreams;
   readonly #agents: AgentPlane;
+  readonly #agentSessions: AgentSessions;
   readonly #control: Server;
   readonly #ownUid = process.getuid?.() ?? -1;
-  readonly #sessionSockets = new Map<string, OpenSession>();
   #tcp: Server | null = null;
   #port = 0;
   #sweeper: NodeJS.Timeout | null = null;
@@ -159,7 +123,7 @@ export class Daemon {
       spawn,
       scrubber,
     });
-    this.#sessions = new Sessions({ onEnd: (session, reason) => void this.#sessionEnded(session, reason) });
+    this.#sessions = new Sessions({ onEnd: (session, reason) => this.#agentSessions.ended(session, reason) });
     this.#upstreams = new Upstreams(config.upstreams.values(), {
       acquire: (ref) => this.#broker.acquire(ref),
       scrubber,
@@ -187,11 +151,20 @@ export class Daemon {
       peerOf,
       refused,
     });
+    this.#agentSessions = new AgentSessions({
+      sessions: this.#sessions,
+      agents: this.#agents,
+      desk: this.#desk,
+      audit: this.#audit,
+      directory: join(options.runtimeDirectory, 'sessions'),
+    });
     this.#control = controlServer({
       status: async () => this.status(),
       openSession: (wish) => this.#openSession(wish),
       listSessions: () =>
-        this.#sessions.list().map((session) => ({ ...session, socket: this.#socketOf(session.id) })),
+        this.#sessions
+          .list()
+          .map((session) => ({ ...session, socket: this.#agentSessions.socketOf(session.id) })),
       endSession: (id, reason) => this.#sessions.end(id, reason),
       findSecrets: (variables) => this.#findSecrets(variables),
       auditHead: () => this.#auditLog.head(),
@@ -226,7 +199,11 @@ export class Daemon {
     if (usesVault !== undefined && Vault.kind(stateDirectory) === 'passphrase')
       await this.#broker.acquire(usesVault);
     // Only Linux tells whose a TCP connection is; elsewhere there are the session sockets.
-    if (process.platform === 'linux') await this.#listenOnLoopback(config.listen.port);
+    if (process.platform === 'linux') {
+      this.#tcp = this.#agents.serverFor(() => ({ kind: 'tcp', port: this.#port }));
+      await listenOnLoopback(this.#tcp, config.listen.port);
+      this.#port = (this.#tcp.address() as AddressInfo).port;
+    }
     rmSync(controlSocket(runtimeDirectory), { force: true });
     await listenPrivately(this.#control, controlSocket(runtimeDirectory));
     this.#sweeper = setInterval(() => {
@@ -234,24 +211,6 @@ export class Daemon {
       this.#desk.sweep(Date.now());
     }, limits.sweepMs).unref();
     this.#log.info({ ...this.ready() }, 'ready');
-  }
-
-  async #listenOnLoopback(port: number): Promise<void> {
-    const server = this.#agents.serverFor(() => ({ kind: 'tcp', port: this.#port }));
-    try {
-      await listen(server, { port });
-    } catch (error) {
-      throw new Failure(
-        'daemon',
-        `cannot listen on 127.0.0.1:${port}: ${(error as NodeJS.ErrnoException).code}`,
-        {
-          hint: 'another process has the port: set listen.port to another one, or to 0 for any free one',
-          cause: error,
-        },
-      );
-    }
-    this.#port = (server.address() as AddressInfo).port;
-    this.#tcp = server;
   }
 
   ready(): Ready {
@@ -303,10 +262,6 @@ export class Daemon {
     return evaluate(this.#policy, caller, call).effect === 'allow';
   }
 
-  #socketOf(session: string): string {
-    return join(this.#options.runtimeDirectory, 'sessions', session, 'agent.sock');
-  }
-
   async #openSession(wish: SessionWish): Promise<SessionReport | Refusal> {
     if (this.#stopping !== null) return refuse('shutting_down', 'ostiary is shutting down');
     if (!this.#policy.has(wish.profile))
@@ -315,52 +270,21 @@ export class Daemon {
         `no profile ${wish.profile}; there are: ${[...this.#policy.keys()].join(', ')}`,
       );
     const { profile, label, lease: leased } = wish;
-    const session = this.#sessions.create({ profile, label, leased, uid: this.#ownUid });
+    const session = await this.#agentSessions.open({ profile, label, leased, uid: this.#ownUid });
     if (isRefusal(session)) return session;
-    privateDirectory(join(this.#options.runtimeDirectory, 'sessions'));
-    const directory = privateDirectory(join(this.#options.runtimeDirectory, 'sessions', session.id));
-    const server = this.#agents.serverFor(() => ({ kind: 'session', session: session.id }));
-    this.#sessionSockets.set(session.id, { server, directory });
-    try {
-      await listenPrivately(server, this.#socketOf(session.id));
-      const { id, uid } = session;
-      await this.#auditLog.append({
-        event: 'session.opened',
-        session: id,
-        profile,
-        uid,
-        label,
-        socket: true,
-      });
-    } catch (error) {
-      this.#sessions.end(session.id, 'could not be opened');
-      throw error;
-    }
-    const caller = this.#sessions.identify(
-      { uid: this.#ownUid, pid: null, via: 'unix' },
-      { by: 'socket', session: session.id },
-    );
-    const names = [...this.#options.config.upstreams.keys()];
+    const self: Peer = { uid: this.#ownUid, pid: process.pid, via: 'unix' };
+    const caller = this.#sessions.identify(self, { by: 'socket', session: session.id });
+    if (isRefusal(caller)) return caller;
     const token = wish.token ? this.#sessions.mintToken(session.id) : null;
     return {
       id: session.id,
       profile,
       label,
-      socket: this.#socketOf(session.id),
+      socket: this.#agentSessions.socketOf(session.id),
       url: this.ready().url,
-      upstreams: isRefusal(caller) ? [] : names.filter((name) => this.#visible(caller, name)),
+      upstreams: [...this.#options.config.upstreams.keys()].filter((name) => this.#visible(caller, name)),
       ...(token === null ? {} : { token }),
     };
-  }
-
-  async #sessionEnded(session: Session, reason: string): Promise<void> {
-    this.#audit.note({ event: 'session.closed', session: session.id, reason });
-    await this.#desk.closeSession(session.id, 'the session has ended');
-    const open = this.#sessionSockets.get(session.id);
-    if (open === undefined) return;
-    this.#sessionSockets.delete(session.id);
-    this.#agents.close(open.server);
-    rmSync(open.directory, { recursive: true, force: true });
   }
 
   /** For cleaning an agent's environment: by name whatever the config injects or reads, by value whatever can be had. */
@@ -392,7 +316,7 @@ export class Daemon {
     this.#control.closeIdleConnections();
     await this.#desk.close();
     await this.#upstreams.close();
-    await Promise.all(this.#sessions.list().map((session) => this.#endQuietly(session.id)));
+    await this.#agentSessions.close();
     await this.#watchdog.close();
     this.#control.closeAllConnections();
     this.#audit.flush();
@@ -407,10 +331,6 @@ export class Daemon {
     closeSync(this.#lock);
     this.#log.info({ reason }, 'stopped');
     this.#resolveStopped();
-  }
-
-  async #endQuietly(session: string): Promise<void> {
-    this.#sessions.end(session, 'ostiary is shutting down');
   }
 }
 

@@ -97,8 +97,8 @@ export function parseClientMessage(bytes: Buffer): ClientMessage | Refusal {
   // Most clients send what JSON.stringify made, which cannot hold a duplicate: the scan is for the others.
   if (JSON.stringify(message) !== text && findDuplicateKey(text) !== null)
     return refuse('bad_message', 'an object has the same key twice');
-  if (message['jsonrpc'] !== '2.0') return refuse('bad_message', 'expected "jsonrpc": "2.0"');
-  const params = message['params'] ?? {};
+  if (message.jsonrpc !== '2.0') return refuse('bad_message', 'expected "jsonrpc": "2.0"');
+  const params = message.params ?? {};
   if (!isObject(params)) return refuse('bad_message', 'expected "params" to be an object');
   if (lookAlike(message) !== undefined || lookAlike(params) !== undefined)
     return refuse('bad_message', 'a key differs from a protocol key in case only');

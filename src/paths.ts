@@ -12,23 +12,31 @@ function absolute(value: string | undefined): string | undefined {
 }
 
 function home(env: Environment): string {
-  return absolute(env['HOME']) ?? homedir();
+  return absolute(env.HOME) ?? homedir();
 }
 
 /** `$XDG_CONFIG_HOME/ostiary/config.yaml` */
 export function defaultConfigFile(env: Environment): string {
-  return join(absolute(env['XDG_CONFIG_HOME']) ?? join(home(env), '.config'), 'ostiary', 'config.yaml');
+  return join(absolute(env.XDG_CONFIG_HOME) ?? join(home(env), '.config'), 'ostiary', 'config.yaml');
 }
 
 /** `$XDG_STATE_HOME/ostiary`: vault, key file, audit log, daemon log. */
 export function stateDirectory(env: Environment): string {
-  return join(absolute(env['XDG_STATE_HOME']) ?? join(home(env), '.local', 'state'), 'ostiary');
+  return join(absolute(env.XDG_STATE_HOME) ?? join(home(env), '.local', 'state'), 'ostiary');
 }
 
 /** `$XDG_RUNTIME_DIR/ostiary`, or `run` in the state directory: sockets. Never a name in `/tmp` that others can squat. */
 export function runtimeDirectory(env: Environment): string {
-  const runtime = absolute(env['XDG_RUNTIME_DIR']);
+  const runtime = absolute(env.XDG_RUNTIME_DIR);
   return runtime === undefined ? join(stateDirectory(env), 'run') : join(runtime, 'ostiary');
+}
+
+export function controlSocket(runtime: string): string {
+  return join(runtime, 'control.sock');
+}
+
+export function auditFile(state: string): string {
+  return join(state, 'audit.jsonl');
 }
 
 /** The directory that holds our `package.json`, wherever this file was compiled to. */

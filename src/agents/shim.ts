@@ -48,10 +48,11 @@ function openLines(options: ShimOptions): Promise<{ socket: Socket; first: Buffe
     const onError = (error: NodeJS.ErrnoException): void => reject(unreachable(error));
     const onClose = (): void => {
       const end = received.indexOf(headEnd);
-      if (end < 0) return reject(unreachable({ name: 'Error', message: 'closed', code: 'ECONNRESET' }));
-      reject(
-        new Failure('daemon', refusalIn(received.toString('latin1', 0, end), received.subarray(end + 4))),
-      );
+      if (end < 0) reject(unreachable({ name: 'Error', message: 'closed', code: 'ECONNRESET' }));
+      else {
+        const head = received.toString('latin1', 0, end);
+        reject(new Failure('daemon', refusalIn(head, received.subarray(end + headEnd.length))));
+      }
     };
     socket.on('data', onData).on('close', onClose).on('error', onError);
     socket.write(

@@ -6,16 +6,16 @@ import type { Readable, Writable } from 'node:stream';
 import { loadConfig, locateConfig } from '../config/load.ts';
 import type { Config } from '../config/types.ts';
 import { Vault } from '../credentials/vault.ts';
-import { controlSocket, type Ready } from '../daemon.ts';
+import type { Ready } from '../daemon.ts';
 import { daemonEnvironment, sealedForSpawn } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { privateDirectory } from '../files.ts';
 import { limits } from '../limits.ts';
 import { tryLockFile, unlockFile } from '../os/index.ts';
-import { runtimeDirectory, stateDirectory, version } from '../paths.ts';
+import { controlSocket, runtimeDirectory, stateDirectory, version } from '../paths.ts';
 import { ControlClient } from './control.ts';
+import { daemonFlags, referencedVariables } from './daemon-process.ts';
 import { mainFile } from './main-file.ts';
-import { daemonFlags, referencedVariables } from './serve.ts';
 import { type UnlockOptions, unlockBy } from './vault.ts';
 
 export interface DaemonChoice extends UnlockOptions {
@@ -124,12 +124,7 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
   passphrase?.fill(0);
   if (line === null || !line.startsWith('{'))
     throw new Failure('daemon', 'the daemon did not start', { hint: `tail ${logFile}` });
-  return {
-    ready: JSON.parse(line) as Ready,
-    pid: child.pid as number,
-    lifeline,
-    exited: Object.assign(exited, { child }),
-  };
+  return { ready: JSON.parse(line) as Ready, pid: child.pid as number, lifeline, exited };
 }
 
 /** Directories of private daemons that were killed before they could remove them. */

@@ -1,9 +1,8 @@
 /** `up`, `down`, `status`: the resident daemon. */
 import { Command } from 'commander';
-import { controlSocket } from '../daemon.ts';
 import { Failure } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { runtimeDirectory } from '../paths.ts';
+import { controlSocket, runtimeDirectory } from '../paths.ts';
 import { ControlClient } from './control.ts';
 import { type DaemonChoice, residentDaemon, spawnDaemon } from './find-daemon.ts';
 import { levelInForce } from './level.ts';
@@ -113,17 +112,23 @@ async function status(options: { json?: boolean }): Promise<void> {
   else for (const line of describe(report)) print(line);
 }
 
-export function lifecycleCommands(): Command[] {
-  return [
-    new Command('up')
-      .description('start the resident daemon')
-      .option('--config <file>', 'configuration file')
-      .option(...passphraseFdOption)
-      .action(up),
-    new Command('down').description('end the resident daemon and everything that it started').action(down),
-    new Command('status')
-      .description('how the resident daemon is, and which isolation level is in force')
-      .option('--json', 'as one JSON object')
-      .action(status),
-  ];
+export function upCommand(): Command {
+  return new Command('up')
+    .description('start the resident daemon')
+    .option('--config <file>', 'configuration file')
+    .option(...passphraseFdOption)
+    .action(up);
+}
+
+export function downCommand(): Command {
+  return new Command('down')
+    .description('end the resident daemon and everything that it started')
+    .action(down);
+}
+
+export function statusCommand(): Command {
+  return new Command('status')
+    .description('how the resident daemon is, and which isolation level is in force')
+    .option('--json', 'as one JSON object')
+    .action(status);
 }

@@ -2,17 +2,6 @@
 import { Command, CommanderError } from 'commander';
 import { exitCodes } from '../errors.ts';
 import { version } from '../paths.ts';
-import { auditCommand } from './audit.ts';
-import { configCommand } from './config.ts';
-import { demoCommand } from './demo.ts';
-import { residentDaemon } from './find-daemon.ts';
-import { lifecycleCommands } from './lifecycle.ts';
-import { runCommand } from './run.ts';
-import { secretCommand } from './secret.ts';
-import { serveCommand } from './serve.ts';
-import { sessionCommand } from './session.ts';
-import { toolCommands } from './tools.ts';
-import { vaultCommand } from './vault.ts';
 
 /** For their help text alone: `main.ts` runs them. */
 function shimCommands(): Command[] {
@@ -37,9 +26,28 @@ function usageError(text: string): string {
     .replace(/\.\n$/, '\n');
 }
 
+/** The head in the running daemon's memory, against which `audit verify` holds the file. */
 async function liveHead() {
+  const { residentDaemon } = await import('./find-daemon.ts');
   return (await residentDaemon())?.client.auditHead() ?? null;
 }
+
+/** Command → what loads it. One command loads only what it needs: a terminal, and an agent, wait for it. */
+const loaders: Readonly<Record<string, () => Promise<Command>>> = {
+  run: async () => (await import('./run.ts')).runCommand(),
+  up: async () => (await import('./lifecycle.ts')).upCommand(),
+  down: async () => (await import('./lifecycle.ts')).downCommand(),
+  status: async () => (await import('./lifecycle.ts')).statusCommand(),
+  serve: async () => (await import('./serve.ts')).serveCommand(),
+  session: async () => (await import('./session.ts')).sessionCommand(),
+  list: async () => (await import('./tools.ts')).listCommand(),
+  call: async () => (await import('./tools.ts')).callCommand(),
+  secret: async () => (await import('./secret.ts')).secretCommand(),
+  vault: async () => (await import('./vault.ts')).vaultCommand(),
+  config: async () => (await import('./config.ts')).configCommand(),
+  audit: async () => (await import('./audit.ts')).auditCommand({ liveHead }),
+  demo: async () => (await import('./demo.ts')).demoCommand(),
+};
 
 function everyCommand(command: Command): Command[] {
   return [command, ...command.commands.flatMap((one) => everyCommand(one))];
@@ -50,20 +58,9 @@ export async function runProgram(argv: readonly string[]): Promise<void> {
     .description('keeps the door and holds the keys: agents use MCP servers and never hold the credentials')
     .version(version)
     .enablePositionalOptions();
-  const commands = [
-    runCommand(),
-    ...lifecycleCommands(),
-    serveCommand(),
-    sessionCommand(),
-    ...toolCommands(),
-    secretCommand(),
-    vaultCommand(),
-    configCommand(),
-    auditCommand({ liveHead }),
-    demoCommand(),
-    ...shimCommands(),
-  ];
-  for (const command of commands) program.addCommand(command);
+  const wanted = Object.hasOwn(loaders, argv[0] ?? '') ? [argv[0] as string] : Object.keys(loaders);
+  for (const name of wanted) program.addCommand(await (loaders[name] as () => Promise<Command>)());
+  for (const command of shimCommands()) program.addCommand(command);
   for (const command of everyCommand(program))
     command.exitOverride().configureOutput({
       outputError: (text, write) => write(usageError(text)),

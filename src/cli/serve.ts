@@ -8,6 +8,7 @@ import { daemonEnvironment, isCleanDaemonEnvironment } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { harden, replaceProcess } from '../os/index.ts';
 import { runtimeDirectory, stateDirectory } from '../paths.ts';
+import { daemonFlags, referencedVariables } from './daemon-process.ts';
 import { mainFile } from './main-file.ts';
 import { passphraseFdOption, unlockBy } from './vault.ts';
 
@@ -15,25 +16,6 @@ interface ServeOptions {
   readonly config?: string;
   readonly passphraseFd?: string;
   readonly private?: string;
-}
-
-/** Names of the variables that `env:` references read: the only ones of its caller that a daemon keeps beyond the list. */
-export function referencedVariables(config: Config): string[] {
-  return [...config.upstreams.values()].flatMap(({ secrets }) =>
-    Object.values(secrets).flatMap((ref) => (ref.source === 'env' ? [ref.name] : [])),
-  );
-}
-
-/**
- * Flags of the daemon's Node: a small young generation (64 sessions under load need 40 MB less), and no inspector on
- * SIGUSR1 where this Node can be told so from the start.
- */
-export function daemonFlags(): string[] {
-  const noInspector = '--disable-sigusr1';
-  return [
-    '--max-semi-space-size=1',
-    ...(process.allowedNodeEnvironmentFlags.has(noInspector) ? [noInspector] : []),
-  ];
 }
 
 /** Leaves the caller's environment behind, and with it whatever NODE_OPTIONS or a loader variable would do (I1). */

@@ -140,18 +140,19 @@ function common(command: Command): Command {
     .option(...passphraseFdOption);
 }
 
-export function toolCommands(): Command[] {
-  return [
-    common(new Command('list'))
-      .description('list the tools of every upstream, or of one')
-      .argument('[upstream]')
-      .option('--json', 'the upstreams with their tools as one JSON object')
-      .action(list),
-    common(new Command('call'))
-      .description('call one tool, for debugging; audited like any call')
-      .argument('<upstream>')
-      .argument('<tool>')
-      .argument('[json]', 'its arguments, a JSON object')
-      .action(call),
-  ];
+export function listCommand(): Command {
+  return common(new Command('list'))
+    .description('list the tools of every upstream, or of one')
+    .argument('[upstream]')
+    .option('--json', 'the upstreams with their tools as one JSON object')
+    .action(list);
+}
+
+export function callCommand(): Command {
+  return common(new Command('call'))
+    .description('call one tool, for debugging; audited like any call')
+    .argument('<upstream>')
+    .argument('<tool>')
+    .argument('[json]', 'its arguments, a JSON object')
+    .action(call);
 }

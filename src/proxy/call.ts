@@ -34,15 +34,15 @@ function targetOf(message: ClientMessage): Target | Refusal {
   const { method, params } = message;
   switch (method) {
     case 'tools/call':
-      return named('tool', 'name', params['name']);
+      return named('tool', 'name', params.name);
     case 'prompts/get':
-      return named('prompt', 'name', params['name']);
+      return named('prompt', 'name', params.name);
     case 'resources/read':
     case 'resources/subscribe':
     case 'resources/unsubscribe':
-      return named('resource', 'uri', params['uri']);
+      return named('resource', 'uri', params.uri);
     case 'completion/complete': {
-      const ref = params['ref'] as { type?: unknown; name?: unknown; uri?: unknown } | undefined;
+      const ref = params.ref as { type?: unknown; name?: unknown; uri?: unknown } | undefined;
       if (ref?.type === 'ref/prompt') return named('prompt', 'ref.name', ref.name);
       if (ref?.type === 'ref/resource') return named('resource', 'ref.uri', ref.uri);
       return refuse('bad_message', 'expected "params.ref" to name a prompt or a resource');

@@ -76,13 +76,13 @@ function routes(ports: ControlPorts): App {
   app.post('/v1/sessions', async (context) => {
     const wish = await readJson(context);
     const report = await ports.openSession({
-      profile: typeof wish['profile'] === 'string' ? wish['profile'] : 'default',
-      label: typeof wish['label'] === 'string' ? wish['label'] : '',
-      lease: wish['lease'] === true,
-      token: wish['token'] === true,
+      profile: typeof wish.profile === 'string' ? wish.profile : 'default',
+      label: typeof wish.label === 'string' ? wish.label : '',
+      lease: wish.lease === true,
+      token: wish.token === true,
     });
     if (isRefusal(report)) return refused(context, report);
-    if (wish['lease'] !== true) return context.json(report);
+    if (wish.lease !== true) return context.json(report);
     return lend(context.env.outgoing, report, () => ports.endSession(report.id, 'its run ended'));
   });
   app.delete('/v1/sessions/:id', (context) =>

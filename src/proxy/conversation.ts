@@ -14,6 +14,7 @@ import { limits } from '../limits.ts';
 import { type Answer, redact } from '../upstreams/answer.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from '../upstreams/upstream.ts';
 import type { CallOutcome } from './audit/record.ts';
+import { PendingRequests, type Sent } from './pending.ts';
 import { refusalResponse } from './wire.ts';
 
 /** Where messages for the client go: a POST's response, a GET stream, a line socket. */
@@ -21,7 +22,10 @@ export interface Sink {
   readonly open: boolean;
   /** False when the client takes nothing but the answer here. */
   readonly takesMessages: boolean;
-  /** A message other than the awaited answer. False: full; call {@link Conversation.drained} when it is not any more. */
+  /**
+   * A message other than the awaited answer. False: full; whoever made the sink calls {@link Conversation.drained} when
+   * it is not any more, or is closed.
+   */
   message(bytes: Buffer): boolean;
   /** The answer to the request that this sink was given for. */
   answer(bytes: Buffer): boolean;
@@ -45,17 +49,6 @@ export interface ConversationPorts {
   readonly closed: (reason: string) => void;
 }
 
-interface Pending {
-  readonly id: MessageId;
-  readonly method: string;
-  readonly sink: Sink;
-  /** As JSON text. */
-  readonly progressToken: string | undefined;
-  readonly startedAt: number;
-  grant?: Grant;
-  timer?: NodeJS.Timeout;
-}
-
 /** A tool's own failure is a result with `isError` (MCP, "Tools", "Error Handling"). */
 function isToolError(bytes: Buffer): boolean {
   if (!bytes.includes('"isError"')) return false;
@@ -69,13 +62,13 @@ export class Conversation {
   readonly caller: Caller;
   readonly upstreamName: string;
   readonly #ports: ConversationPorts;
-  readonly #pending = new Map<string, Pending>();
-  /** How many of them the upstream has. */
-  #forwarded = 0;
+  readonly #pending = new PendingRequests();
   /** Requests of the upstream that the client has not answered. */
   readonly #asked = new Set<string>();
   #order: Promise<unknown> = Promise.resolve();
   #standing: Sink | null = null;
+  /** Sinks whose client reads slower than the upstream writes; while there is one, the upstream is paused. */
+  readonly #full = new Set<Sink>();
   #backlog: Buffer[] = [];
   #backlogBytes = 0;
   #upstream: Upstream | null = null;
@@ -116,20 +109,7 @@ export class Conversation {
         return refuse('bad_message', 'the response belongs to no request of the upstream');
       return undefined;
     }
-    if (message.kind !== 'request') return undefined;
-    const id = message.id as MessageId;
-    if (this.#pending.has(idKey(id))) return refuse('bad_message', 'a request with this id is in flight');
-    if (this.#pending.size >= limits.pendingPerConversation)
-      return refuse('limit_reached', `${limits.pendingPerConversation} requests are in flight`);
-    const meta = message.params['_meta'] as { progressToken?: unknown } | undefined;
-    this.#pending.set(idKey(id), {
-      id,
-      method: message.method,
-      sink,
-      progressToken: meta?.progressToken === undefined ? undefined : JSON.stringify(meta.progressToken),
-      startedAt: performance.now(),
-    });
-    return undefined;
+    return message.kind === 'request' ? this.#pending.reserve(message, sink) : undefined;
   }
 
   /** Gives up the place of a request that was refused after {@link admit}. */
@@ -160,6 +140,7 @@ export class Conversation {
         : refuse('upstream_exited', `upstream ${this.upstreamName} exited at start`);
     }
     this.#upstream = opened;
+    if (this.#full.size > 0) opened.pause();
     if (grant.call.method === 'initialize') return opened;
     const refusal = await this.#replay(grant, opened);
     return refusal ?? opened;
@@ -187,37 +168,34 @@ export class Conversation {
 
   /** Sends a granted message. From here on a request ends by its answer, its timeout or the upstream's end. */
   forward(grant: Grant, upstream: Upstream, message: ClientMessage): Refusal | undefined {
+    if (this.#closed) return refuse('bad_session', 'the conversation has ended');
     if (message.method === 'notifications/initialized') this.#initialized = message;
-    if (message.method === 'notifications/cancelled' && !this.#inFlight(message.params['requestId']))
+    // A cancel for what is not in flight here names another's request, or one that was answered (C4).
+    if (message.method === 'notifications/cancelled' && !this.#inFlight(message.params.requestId))
       return undefined;
-    const pending =
-      message.kind === 'request' ? this.#pending.get(idKey(message.id as MessageId)) : undefined;
-    if (message.kind === 'request' && pending === undefined)
-      return refuse('bad_session', 'the conversation has ended');
     const refusal = upstream.send(grant, message.bytes);
-    if (refusal !== undefined || pending === undefined) return refusal;
-    pending.grant = grant;
-    this.#forwarded++;
+    if (refusal !== undefined || message.kind !== 'request') return refusal;
+    const id = message.id as MessageId;
     const { startTimeoutMs, callTimeoutMs } = this.#ports.limits;
-    pending.timer = setTimeout(
-      () => this.#timeout(pending, upstream),
-      message.method === 'initialize' ? startTimeoutMs : callTimeoutMs,
+    const wait = message.method === 'initialize' ? startTimeoutMs : callTimeoutMs;
+    this.#pending.markSent(
+      id,
+      grant,
+      setTimeout(() => this.#timeout(id, upstream), wait),
     );
     return undefined;
   }
 
-  /** A cancel for a request that is not in flight here names somebody else's, or one that was answered (C4). */
   #inFlight(id: unknown): boolean {
-    return (typeof id === 'string' || typeof id === 'number') && this.#pending.has(idKey(id));
+    return (typeof id === 'string' || typeof id === 'number') && this.#pending.has(id);
   }
 
-  #timeout(pending: Pending, upstream: Upstream): void {
-    const cancel = {
-      jsonrpc: '2.0',
-      method: 'notifications/cancelled',
-      params: { requestId: pending.id, reason: 'timeout' },
-    };
-    if (pending.grant !== undefined) upstream.send(pending.grant, Buffer.from(JSON.stringify(cancel)));
+  #timeout(id: MessageId, upstream: Upstream): void {
+    const pending = this.#pending.sent(id);
+    if (pending === undefined) return;
+    const params = { requestId: id, reason: 'timeout' };
+    const cancel = { jsonrpc: '2.0', method: 'notifications/cancelled', params };
+    upstream.send(pending.sent.grant, Buffer.from(JSON.stringify(cancel)));
     this.#fail(
       pending,
       refuse('upstream_timeout', `no answer from upstream ${this.upstreamName} in time`),
@@ -229,7 +207,7 @@ export class Conversation {
     return {
       onAnswer: (answer) => this.#receive(answer),
       onOversize: (id) => {
-        const pending = id === null ? undefined : this.#pending.get(idKey(id));
+        const pending = id === null ? undefined : this.#pending.sent(id);
         const refusal = refuse('answer_too_large', `the answer exceeds ${limits.answerBytes} bytes`);
         if (pending === undefined) this.#ports.dropped('an oversized message without a known request');
         else this.#fail(pending, refusal, 'error');
@@ -240,83 +218,87 @@ export class Conversation {
         this.#asked.clear();
         const refusal = refuse('upstream_exited', `upstream ${this.upstreamName} ${reason}`);
         this.#replayed?.(refusal);
-        for (const pending of [...this.#pending.values()])
-          if (pending.grant !== undefined) this.#fail(pending, refusal, 'upstream_exited');
+        for (const pending of this.#pending.allSent()) this.#fail(pending, refusal, 'upstream_exited');
       },
     };
   }
 
   #receive(answer: Answer): void {
-    const { kind, id, failed } = answer.envelope;
-    if (kind !== 'notification' && id === null) return this.#ports.dropped(`a ${kind} without an id`);
-    if (kind === 'response') return this.#receiveResponse(answer, id as MessageId, failed);
-    const clean = redact(answer);
-    if (clean === null) return this.#ports.dropped('a message that could not be redacted');
-    const sink = this.#sinkFor(answer.envelope, clean.bytes);
-    if (kind === 'request') this.#asked.add(idKey(id as MessageId));
-    if (sink === null) return this.#keep(clean.bytes);
-    if (!sink.message(clean.bytes)) this.#upstream?.pause();
+    const { kind, id } = answer.envelope;
+    if (kind !== 'notification' && id === null) this.#ports.dropped(`a ${kind} without an id`);
+    else if (kind === 'response') this.#receiveResponse(answer, id as MessageId);
+    else this.#receiveMessage(answer);
   }
 
-  #receiveResponse(answer: Answer, id: MessageId, failed: boolean): void {
-    if (this.#replayed !== null && id === this.#initialize?.id) {
-      const refusal = failed
-        ? refuse('upstream_unavailable', 'the restarted upstream refused initialize')
-        : undefined;
-      return this.#replayed(refusal);
-    }
-    const pending = this.#pending.get(idKey(id));
-    // An answer to what was never asked, or was answered already, reaches nobody (C4).
-    if (pending?.grant === undefined) return this.#ports.dropped('a response that nobody waits for');
+  #receiveMessage(answer: Answer): void {
     const clean = redact(answer);
-    const bytes =
-      clean === null ? null : failed ? clean.bytes : this.#ports.filter(pending.method, clean.bytes);
-    if (clean === null || bytes === null)
-      return this.#fail(
-        pending,
-        refuse('answer_withheld', 'the answer could not be cleaned and is withheld'),
-        'withheld',
+    if (clean === null) {
+      this.#ports.dropped('a message that could not be redacted');
+      return;
+    }
+    if (answer.envelope.kind === 'request') this.#asked.add(idKey(answer.envelope.id as MessageId));
+    const sink = this.#sinkFor(answer.envelope, clean.bytes);
+    if (sink === null) this.#keep(clean.bytes);
+    else if (!sink.message(clean.bytes)) this.#hold(sink);
+  }
+
+  #receiveResponse(answer: Answer, id: MessageId): void {
+    const { failed } = answer.envelope;
+    if (this.#replayed !== null && id === this.#initialize?.id) {
+      this.#replayed(
+        failed ? refuse('upstream_unavailable', 'the restarted upstream refused initialize') : undefined,
       );
+      return;
+    }
+    const pending = this.#pending.sent(id);
+    // An answer to what was never asked, or was answered already, reaches nobody (C4).
+    if (pending === undefined) {
+      this.#ports.dropped('a response that nobody waits for');
+      return;
+    }
+    const clean = redact(answer);
+    const bytes = clean === null || failed ? clean?.bytes : this.#ports.filter(pending.method, clean.bytes);
+    if (clean === null || bytes == null) {
+      const refusal = refuse('answer_withheld', 'the answer could not be cleaned and is withheld');
+      this.#fail(pending, refusal, 'withheld');
+      return;
+    }
     this.#settle(id);
     const outcome: CallOutcome = failed ? 'error' : isToolError(bytes) ? 'tool_error' : 'ok';
-    this.#ports.finished(pending.grant, pending.startedAt, {
+    this.#ports.finished(pending.sent.grant, pending.startedAt, {
       outcome,
       bytes: bytes.length,
       redactions: clean.labels,
     });
-    if (pending.sink.open && !pending.sink.answer(bytes)) this.#upstream?.pause();
+    if (pending.sink.open && !pending.sink.answer(bytes)) this.#hold(pending.sink);
   }
 
   /** The stream for a message that answers nothing: see the class comment. */
   #sinkFor(envelope: Envelope, bytes: Buffer): Sink | null {
-    const sink = this.#pendingFor(envelope, bytes)?.sink;
-    if (sink?.open && sink.takesMessages) return sink;
+    const pending = this.#pending.onlySent() ?? this.#inProgress(envelope, bytes);
+    if (pending?.sink.open && pending.sink.takesMessages) return pending.sink;
     return this.#standing?.open ? this.#standing : null;
   }
 
-  #pendingFor(envelope: Envelope, bytes: Buffer): Pending | undefined {
-    if (this.#forwarded === 1)
-      for (const one of this.#pending.values()) if (one.grant !== undefined) return one;
+  /** The request that a progress notification tells of. */
+  #inProgress(envelope: Envelope, bytes: Buffer): Sent | undefined {
     if (envelope.method !== 'notifications/progress') return undefined;
     const params = members(bytes, skipSpace(bytes, 0))?.values.get('params');
     const token =
       params === undefined ? undefined : members(bytes, params.start)?.values.get('progressToken');
     if (token === undefined) return undefined;
-    const text = bytes.toString('utf8', token.start, token.end);
-    for (const one of this.#pending.values())
-      if (one.grant !== undefined && one.progressToken === text) return one;
-    return undefined;
+    return this.#pending.byProgressToken(bytes.toString('utf8', token.start, token.end));
   }
 
   /** Keeps a message for the stream that the client opens next. */
   #keep(bytes: Buffer): void {
-    if (
-      this.#backlog.length >= limits.backlogMessages ||
-      this.#backlogBytes + bytes.length > limits.backlogBytes
-    )
-      return this.#ports.dropped('a message for a client that does not listen');
+    const size = this.#backlogBytes + bytes.length;
+    if (this.#backlog.length >= limits.backlogMessages || size > limits.backlogBytes) {
+      this.#ports.dropped('a message for a client that does not listen');
+      return;
+    }
     this.#backlog.push(bytes);
-    this.#backlogBytes += bytes.length;
+    this.#backlogBytes = size;
   }
 
   /** Makes `sink` the standing stream and hands it what was kept; the one before it is left to its owner. */
@@ -328,27 +310,26 @@ export class Conversation {
     this.#backlogBytes = 0;
   }
 
-  drained(): void {
-    this.#upstream?.resume();
+  #hold(sink: Sink): void {
+    this.#full.add(sink);
+    this.#upstream?.pause();
+  }
+
+  /** The sink takes messages again, or never will. */
+  drained(sink: Sink): void {
+    if (this.#full.delete(sink) && this.#full.size === 0) this.#upstream?.resume();
   }
 
   #settle(id: MessageId): void {
-    const pending = this.#pending.get(idKey(id));
-    if (pending?.grant !== undefined) this.#forwarded--;
-    clearTimeout(pending?.timer);
-    this.#pending.delete(idKey(id));
+    this.#pending.settle(id);
     if (this.#leaving && this.#pending.size === 0) setImmediate(() => void this.close('the client left'));
   }
 
-  #fail(pending: Pending, refusal: Refusal, outcome: CallOutcome): void {
+  #fail(pending: Sent, refusal: Refusal, outcome: CallOutcome): void {
     this.#settle(pending.id);
     const bytes = refusalResponse(pending.id, refusal);
-    if (pending.grant !== undefined)
-      this.#ports.finished(pending.grant, pending.startedAt, {
-        outcome,
-        bytes: bytes.length,
-        redactions: [],
-      });
+    const how = { outcome, bytes: bytes.length, redactions: [] };
+    this.#ports.finished(pending.sent.grant, pending.startedAt, how);
     if (pending.sink.open) pending.sink.answer(bytes);
   }
 
@@ -370,7 +351,7 @@ export class Conversation {
     this.#closed = true;
     const upstream = this.#upstream;
     this.#upstream = null;
-    for (const pending of [...this.#pending.values()])
+    for (const pending of this.#pending.allSent())
       this.#fail(pending, refuse('shutting_down', reason), 'cancelled');
     this.#ports.closed(reason);
     this.#onClose();

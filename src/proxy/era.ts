@@ -22,7 +22,7 @@ function unsupported(requested: unknown): Refusal {
 export function checkEra(message: ClientMessage, version: string | undefined): Refusal | undefined {
   if (message.method === 'server/discover')
     return refuse('era_unsupported', 'method not found: server/discover');
-  const meta = message.params['_meta'];
+  const meta = message.params._meta;
   const enveloped =
     typeof meta === 'object' && meta !== null
       ? (meta as Record<string, unknown>)[ENVELOPE_VERSION]

@@ -35,7 +35,7 @@ export function sendRefusal(response: ServerResponse, refusal: Refusal, id: Mess
   // No resource metadata: clients would start an OAuth crawl of this origin (RFC 9728 does not apply to it).
   if (status === 401) headers['www-authenticate'] = 'Bearer realm="ostiary"';
   // What is left of a refused body is not worth reading.
-  if (refusal.refused === 'too_large') headers['connection'] = 'close';
+  if (refusal.refused === 'too_large') headers.connection = 'close';
   response.writeHead(status, headers).end(body);
 }
 
@@ -107,10 +107,6 @@ class EventStream implements Sink {
     this.#response.end();
     return true;
   }
-
-  end(): void {
-    this.#response.end();
-  }
 }
 
 /** The response to one POST: JSON, unless something precedes the answer and the client takes a stream. */
@@ -170,6 +166,11 @@ function findConversation(desk: FrontDesk, caller: Caller, upstream: string, req
     : desk.find(caller, upstream, id);
 }
 
+/** An ended or broken response never drains: it must not hold its upstream either. */
+function watch(response: ServerResponse, conversation: Conversation, sink: Sink): void {
+  for (const event of ['drain', 'finish', 'close']) response.on(event, () => conversation.drained(sink));
+}
+
 export async function handlePost(
   desk: FrontDesk,
   caller: Caller,
@@ -196,7 +197,7 @@ export async function handlePost(
     : findConversation(desk, caller, upstream, request);
   if (isRefusal(conversation)) return sendRefusal(response, conversation, message.id);
   const sink = new PostResponse(request, response, opens ? { 'mcp-session-id': conversation.id } : {});
-  response.on('drain', () => conversation.drained());
+  watch(response, conversation, sink);
   const refusal = await desk.handle(conversation, message, sink);
   if (refusal !== undefined) {
     if (opens) void conversation.close('initialize was refused');
@@ -214,15 +215,18 @@ export function handleGet(
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
-  if (!accepts(request, STREAM_TYPE))
-    return sendRefusal(response, refuse('not_acceptable', `expected Accept: ${STREAM_TYPE}`));
   const version = request.headers['mcp-protocol-version'];
-  const otherEra = checkVersionHeader(Array.isArray(version) ? version[0] : version);
-  if (otherEra !== undefined) return sendRefusal(response, otherEra);
-  const conversation = findConversation(desk, caller, upstream, request);
-  if (isRefusal(conversation)) return sendRefusal(response, conversation);
-  response.on('drain', () => conversation.drained());
-  conversation.attach(new EventStream(response, {}));
+  const conversation = accepts(request, STREAM_TYPE)
+    ? (checkVersionHeader(Array.isArray(version) ? version[0] : version) ??
+      findConversation(desk, caller, upstream, request))
+    : refuse('not_acceptable', `expected Accept: ${STREAM_TYPE}`);
+  if (isRefusal(conversation)) {
+    sendRefusal(response, conversation);
+    return;
+  }
+  const stream = new EventStream(response, {});
+  watch(response, conversation, stream);
+  conversation.attach(stream);
 }
 
 export function handleDelete(
@@ -233,7 +237,10 @@ export function handleDelete(
   response: ServerResponse,
 ): void {
   const conversation = findConversation(desk, caller, upstream, request);
-  if (isRefusal(conversation)) return sendRefusal(response, conversation);
+  if (isRefusal(conversation)) {
+    sendRefusal(response, conversation);
+    return;
+  }
   void conversation.close('ended by the client');
   response.writeHead(204).end();
 }

@@ -73,7 +73,7 @@ export function serveLines(desk: FrontDesk, conversation: Conversation, socket: 
   });
 
   socket.on('data', (chunk: Buffer) => framer.push(chunk));
-  socket.on('drain', () => conversation.drained());
+  socket.on('drain', () => conversation.drained(sink));
   socket.on('error', () => socket.destroy());
   socket.on('end', () => conversation.leave());
   socket.on('close', () => void conversation.close('the client left'));

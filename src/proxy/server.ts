@@ -43,7 +43,7 @@ type Bindings = HttpBindings & { readonly caller: Caller; readonly route: Route 
 function claimOf(request: IncomingMessage, listener: Listener): Claim {
   return listener.kind === 'session'
     ? { by: 'socket', session: listener.session }
-    : { by: 'token', authorization: request.headersDistinct['authorization'] ?? [] };
+    : { by: 'token', authorization: request.headersDistinct.authorization ?? [] };
 }
 
 export class AgentPlane {

@@ -29,7 +29,7 @@ function who(caller: Caller, conversation: Conversation) {
 }
 
 function argumentsOf(message: ClientMessage) {
-  const given = message.params['arguments'];
+  const given = message.params.arguments;
   return given === undefined ? {} : { arguments: describeArguments(given) };
 }
 
@@ -51,6 +51,11 @@ export class Audit {
   nextCall(): string {
     this.#calls++;
     return `${this.#prefix}-${this.#calls}`;
+  }
+
+  /** Records something that must not happen unrecorded; rejects when it cannot. */
+  record(event: AuditEvent): Promise<void> {
+    return this.#sink.append(event);
   }
 
   /** Records something that has happened already. */

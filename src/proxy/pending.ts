@@ -1,0 +1,101 @@
+/** The requests of one client that have no answer yet. */
+import type { Grant } from '../auth/grant.ts';
+import { type Refusal, refuse } from '../errors.ts';
+import { type ClientMessage, idKey, type MessageId } from '../jsonrpc.ts';
+import { limits } from '../limits.ts';
+import type { Sink } from './conversation.ts';
+
+export interface Pending {
+  readonly id: MessageId;
+  readonly method: string;
+  readonly sink: Sink;
+  /** As JSON text. */
+  readonly progressToken: string | undefined;
+  /** By `performance.now()`. */
+  readonly startedAt: number;
+  /** Set once the upstream has it. */
+  readonly sent?: { readonly grant: Grant; readonly timer: NodeJS.Timeout };
+}
+
+/** A request that the upstream has. */
+export type Sent = Pending & Required<Pick<Pending, 'sent'>>;
+
+function isSent(pending: Pending | undefined): pending is Sent {
+  return pending?.sent !== undefined;
+}
+
+export class PendingRequests {
+  readonly #requests = new Map<string, Pending>();
+  #sent = 0;
+
+  get size(): number {
+    return this.#requests.size;
+  }
+
+  /** Takes the place of a request before it is judged, so that a second one with its id is refused (B10, C4). */
+  reserve(message: ClientMessage, sink: Sink): Refusal | undefined {
+    const id = message.id as MessageId;
+    if (this.has(id)) return refuse('bad_message', 'a request with this id is in flight');
+    if (this.size >= limits.pendingPerConversation)
+      return refuse('limit_reached', `${limits.pendingPerConversation} requests are in flight`);
+    const meta = message.params._meta as { progressToken?: unknown } | null | undefined;
+    const token = meta?.progressToken;
+    this.#requests.set(idKey(id), {
+      id,
+      method: message.method,
+      sink,
+      progressToken: token === undefined ? undefined : JSON.stringify(token),
+      startedAt: performance.now(),
+    });
+    return undefined;
+  }
+
+  has(id: MessageId): boolean {
+    return this.#requests.has(idKey(id));
+  }
+
+  /** The upstream has it now; `timer` is cleared when it is settled. */
+  markSent(id: MessageId, grant: Grant, timer: NodeJS.Timeout): void {
+    const pending = this.#requests.get(idKey(id));
+    if (pending === undefined) {
+      clearTimeout(timer);
+      return;
+    }
+    this.#requests.set(idKey(id), { ...pending, sent: { grant, timer } });
+    this.#sent++;
+  }
+
+  /** The request that an answer of the upstream belongs to: one that it has. */
+  sent(id: MessageId): Sent | undefined {
+    const pending = this.#requests.get(idKey(id));
+    return isSent(pending) ? pending : undefined;
+  }
+
+  /** All that the upstream has. */
+  allSent(): Sent[] {
+    return [...this.#requests.values()].filter(isSent);
+  }
+
+  /** The one request that the upstream has, if it is the only one. */
+  onlySent(): Sent | undefined {
+    if (this.#sent !== 1) return undefined;
+    for (const pending of this.#requests.values()) if (isSent(pending)) return pending;
+    return undefined;
+  }
+
+  /** @param token as JSON text */
+  byProgressToken(token: string): Sent | undefined {
+    for (const pending of this.#requests.values())
+      if (pending.progressToken === token && isSent(pending)) return pending;
+    return undefined;
+  }
+
+  settle(id: MessageId): void {
+    const pending = this.#requests.get(idKey(id));
+    if (isSent(pending)) {
+      this.#sent--;
+      clearTimeout(pending.sent.timer);
+    }
+    this.#requests.delete(idKey(id));
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * One user's ostiary in directories of its own: configuration, vault, sockets, and every process that has to do with them.
+ * Commands are run as a user runs them, `node main.js …`, in a small environment.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { mainFile } from '../../src/cli/main-file.ts';
+import type { Canary } from '../support/leaks.ts';
+
+export interface Result {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Options {
+  /** Written to standard input, which is then closed. */
+  readonly input?: string;
+  /** Besides {@link Home.env}; `undefined` removes a name. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly cwd?: string;
+}
+
+export interface Process {
+  readonly pid: number;
+  readonly parent: number;
+  readonly argv: readonly string[];
+}
+
+/** Waits for a condition, and says which one did not come. */
+export async function until<T>(look: () => T, what: string, timeoutMs = 15_000): Promise<NonNullable<T>> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const seen = look();
+    if (seen !== null && seen !== undefined && seen !== false) return seen as NonNullable<T>;
+    if (performance.now() > deadline) throw new Error(`timed out: ${what}`);
+    await sleep(10);
+  }
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return '';
+  }
+}
+
+/** State and parent, by proc_pid_stat(5); `null` for what does not run any more. */
+function stat(pid: number): { parent: number } | null {
+  const text = read(`/proc/${pid}/stat`);
+  const [state, parent] = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return text === '' || state === 'Z' || state === 'X' ? null : { parent: Number(parent) };
+}
+
+/** Whether `pid` runs; a zombie does not. */
+export function lives(pid: number): boolean {
+  return stat(pid) !== null;
+}
+
+export function isGone(pids: readonly number[]): boolean {
+  return !pids.some(lives);
+}
+
+export class Home {
+  readonly directory: string;
+  readonly config: string;
+  readonly state: string;
+  readonly runtime: string;
+  /** For files of the test that ostiary has no business with. */
+  readonly scratch: string;
+  readonly env: Readonly<Record<string, string>>;
+
+  constructor(t: TestContext) {
+    this.directory = realpathSync(mkdtempSync(join(tmpdir(), 'ostiary-e2e-')));
+    this.config = join(this.directory, 'config', 'ostiary', 'config.yaml');
+    this.state = join(this.directory, 'state', 'ostiary');
+    this.runtime = join(this.directory, 'run', 'ostiary');
+    this.scratch = join(this.directory, 'tmp');
+    for (const path of ['config/ostiary', 'state', 'run', 'tmp'])
+      mkdirSync(join(this.directory, path), { recursive: true, mode: 0o700 });
+    this.env = {
+      HOME: this.directory,
+      XDG_CONFIG_HOME: join(this.directory, 'config'),
+      XDG_STATE_HOME: join(this.directory, 'state'),
+      XDG_RUNTIME_DIR: join(this.directory, 'run'),
+      TMPDIR: this.scratch,
+      PATH: process.env['PATH'] ?? '/usr/bin:/bin',
+    };
+    t.after(async () => {
+      await this.killAll();
+      rmSync(this.directory, { recursive: true, force: true });
+    });
+  }
+
+  /** Writes the configuration: YAML takes JSON as it is. */
+  configure(upstreams: object, more: object = {}): void {
+    writeFileSync(this.config, JSON.stringify({ version: 1, upstreams, ...more }, null, 2), { mode: 0o600 });
+  }
+
+  /** Starts a command; its standard input stays open. */
+  start(args: readonly string[], options: Options = {}): ChildProcess {
+    const env = { ...this.env, ...options.env };
+    return spawn(process.execPath, [mainFile, ...args], { env, cwd: options.cwd ?? this.directory });
+  }
+
+  /** Runs a command to its end. */
+  async ostiary(args: readonly string[], options: Options = {}): Promise<Result> {
+    const child = this.start(args, options);
+    child.stdin?.on('error', () => {});
+    child.stdin?.end(options.input ?? '');
+    return finished(child);
+  }
+
+  /** Runs a command that has to succeed; its standard output. */
+  async ok(args: readonly string[], options: Options = {}): Promise<string> {
+    const { code, signal, stdout, stderr } = await this.ostiary(args, options);
+    if (code !== 0) throw new Error(`ostiary ${args.join(' ')}: ${code ?? signal}: ${stderr}`);
+    return stdout;
+  }
+
+  /** As a user does it: piped in. */
+  async secret(name: string, { value }: Canary): Promise<void> {
+    await this.ok(['secret', 'set', name], { input: `${value}\n` });
+  }
+
+  /** Starts the resident daemon; its pid. */
+  async up(options: Options = {}): Promise<number> {
+    const pid = /pid (\d+)/.exec(await this.ok(['up'], options))?.[1];
+    if (pid === undefined) throw new Error('up printed no pid');
+    return Number(pid);
+  }
+
+  audit(): Record<string, unknown>[] {
+    return read(join(this.state, 'audit.jsonl'))
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  }
+
+  log(): string {
+    return read(join(this.state, 'daemon.log'));
+  }
+
+  /** Every living process that was started for this home, found by its arguments or (where we may look) its environment. */
+  processes(): Process[] {
+    return readdirSync('/proc').flatMap((name) => {
+      const pid = Number(name);
+      if (!Number.isInteger(pid) || pid === process.pid) return [];
+      const argv = read(`/proc/${pid}/cmdline`);
+      if (!`${argv}${read(`/proc/${pid}/environ`)}`.includes(this.directory)) return [];
+      const known = stat(pid);
+      return known === null ? [] : [{ pid, parent: known.parent, argv: argv.split('\0') }];
+    });
+  }
+
+  /** The processes with this word among their arguments. */
+  pids(word: string): number[] {
+    return this.processes().flatMap(({ pid, argv }) => (argv.includes(word) ? [pid] : []));
+  }
+
+  /** Sockets and directories of sessions, private daemons and upstreams that are still there. */
+  remains(): string[] {
+    return below(this.runtime).filter((path) => path !== 'daemon.lock' && path !== 'sessions');
+  }
+
+  async killAll(): Promise<void> {
+    await until(() => {
+      const left = this.processes();
+      for (const { pid } of left) {
+        try {
+          process.kill(pid, 'SIGKILL');
+        } catch {
+          // It was quicker.
+        }
+      }
+      return left.length === 0;
+    }, 'the processes of the test are gone');
+  }
+}
+
+function below(directory: string): string[] {
+  try {
+    return readdirSync(directory, { recursive: true }).map(String);
+  } catch {
+    return [];
+  }
+}
+
+export function finished(child: ChildProcess): Promise<Result> {
+  const out: Buffer[] = [];
+  const err: Buffer[] = [];
+  child.stdout?.on('data', (chunk: Buffer) => out.push(chunk));
+  child.stderr?.on('data', (chunk: Buffer) => err.push(chunk));
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) =>
+      resolve({ code, signal, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() }),
+    );
+  });
+}

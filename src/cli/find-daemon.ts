@@ -1,6 +1,15 @@
 /** The daemon that a command works with: the one that runs, or a private one that ends with the command. */
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { loadConfig, locateConfig } from '../config/load.ts';
@@ -12,10 +21,11 @@ import { Failure } from '../errors.ts';
 import { privateDirectory } from '../files.ts';
 import { limits } from '../limits.ts';
 import { tryLockFile, unlockFile } from '../os/index.ts';
-import { controlSocket, runtimeDirectory, stateDirectory, version } from '../paths.ts';
+import { runtimeDirectory, stateDirectory, version } from '../paths.ts';
 import { ControlClient } from './control.ts';
 import { daemonFlags, referencedVariables } from './daemon-process.ts';
 import { mainFile } from './main-file.ts';
+import { residentDaemon } from './resident-daemon.ts';
 import { type UnlockOptions, unlockBy } from './vault.ts';
 
 export interface DaemonChoice extends UnlockOptions {
@@ -27,29 +37,6 @@ export interface FoundDaemon {
   readonly client: ControlClient;
   /** Ends it, if it is private to this command. */
   readonly release: () => Promise<void>;
-}
-
-interface Status {
-  readonly version: string;
-  readonly config: string | null;
-}
-
-/** The resident daemon, if one runs. */
-export async function residentDaemon(): Promise<{ client: ControlClient; status: Status } | null> {
-  const socket = controlSocket(runtimeDirectory(process.env));
-  if (!existsSync(socket)) return null;
-  const client = new ControlClient(socket);
-  try {
-    return { client, status: await client.status<Status>() };
-  } catch (error) {
-    const code =
-      error instanceof Failure && error.cause instanceof Error && 'code' in error.cause
-        ? error.cause.code
-        : '';
-    // The socket outlived a daemon that was killed.
-    if (code === 'ECONNREFUSED' || code === 'ENOENT') return null;
-    throw error;
-  }
 }
 
 export interface SpawnedDaemon {
@@ -68,6 +55,14 @@ async function firstLine(stream: Readable): Promise<string | null> {
     if (end >= 0) return text.slice(0, end);
   }
   return null;
+}
+
+/** What a daemon that did not start said, from where its part of the log begins. */
+function lastWords(logFile: string, from: number): string {
+  const said = readFileSync(logFile).subarray(from).toString().split('\n');
+  return (
+    said.find((line) => line.startsWith('ostiary: '))?.slice('ostiary: '.length) ?? 'the daemon did not start'
+  );
 }
 
 /** The passphrase, if this configuration and vault need one: asked here, where the terminal is. */
@@ -90,6 +85,7 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
   const passphrase = await passphraseFor(config, choice);
   const logFile = join(privateDirectory(stateDirectory(process.env)), 'daemon.log');
   const log = openSync(logFile, 'a', 0o600);
+  const logStart = fstatSync(log).size;
   const args = [
     ...daemonFlags(),
     mainFile,
@@ -123,7 +119,7 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
   clearTimeout(timer);
   passphrase?.fill(0);
   if (line === null || !line.startsWith('{'))
-    throw new Failure('daemon', 'the daemon did not start', { hint: `tail ${logFile}` });
+    throw new Failure('daemon', lastWords(logFile, logStart), { hint: `tail ${logFile}` });
   return { ready: JSON.parse(line) as Ready, pid: child.pid as number, lifeline, exited };
 }
 

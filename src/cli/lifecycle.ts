@@ -1,12 +1,11 @@
-/** `up`, `down`, `status`: the resident daemon. */
+/** `down`, `status`: the resident daemon. */
 import { Command } from 'commander';
 import { Failure } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { controlSocket, runtimeDirectory } from '../paths.ts';
 import { ControlClient } from './control.ts';
-import { type DaemonChoice, residentDaemon, spawnDaemon } from './find-daemon.ts';
 import { levelInForce } from './level.ts';
-import { passphraseFdOption } from './vault.ts';
+import { residentDaemon } from './resident-daemon.ts';
 
 interface StatusReport {
   readonly pid: number;
@@ -33,16 +32,6 @@ interface StatusReport {
 
 function print(line: string): void {
   process.stdout.write(`${line}\n`);
-}
-
-async function up(options: DaemonChoice): Promise<void> {
-  const resident = await residentDaemon();
-  if (resident !== null)
-    throw new Failure('daemon', 'a daemon is already running', { hint: 'ostiary status, or ostiary down' });
-  const { ready, pid } = await spawnDaemon(options);
-  print(`ostiary ${ready.version} is up: pid ${pid}${ready.url === null ? '' : `, ${ready.url}`}`);
-  // The daemon goes on alone: our ends of its pipes must not keep us.
-  process.exit(0);
 }
 
 function alive(pid: number): boolean {
@@ -110,14 +99,6 @@ async function status(options: { json?: boolean }): Promise<void> {
   const report = await resident.client.status<StatusReport>();
   if (options.json) print(JSON.stringify(report, null, 2));
   else for (const line of describe(report)) print(line);
-}
-
-export function upCommand(): Command {
-  return new Command('up')
-    .description('start the resident daemon')
-    .option('--config <file>', 'configuration file')
-    .option(...passphraseFdOption)
-    .action(up);
 }
 
 export function downCommand(): Command {

@@ -19,7 +19,7 @@ export class McpClient {
     const fromShim = new PassThrough();
     const framer = new LineFramer({
       maxBytes: limits.answerBytes,
-      onLine: (line) => this.#receive(JSON.parse(line.toString()) as Message),
+      onLine: (line) => this.#receive(line),
       onOversize: () => {},
     });
     (fromShim as Readable).on('data', (chunk: Buffer) => framer.push(chunk));
@@ -27,7 +27,14 @@ export class McpClient {
     this.#ended.catch(() => {});
   }
 
-  #receive(message: Message): void {
+  #receive(line: Buffer): void {
+    let message: Message;
+    try {
+      message = JSON.parse(line.toString()) as Message;
+    } catch {
+      // The relay checks structure, not every number of an upstream's message.
+      return;
+    }
     if (message.method === undefined) this.#waiting.get(message.id as number)?.(message);
     else if (message.id !== undefined)
       this.#send({ id: message.id, error: { code: -32601, message: 'not supported by the command line' } });

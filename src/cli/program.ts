@@ -28,14 +28,14 @@ function usageError(text: string): string {
 
 /** The head in the running daemon's memory, against which `audit verify` holds the file. */
 async function liveHead() {
-  const { residentDaemon } = await import('./find-daemon.ts');
+  const { residentDaemon } = await import('./resident-daemon.ts');
   return (await residentDaemon())?.client.auditHead() ?? null;
 }
 
 /** Command → what loads it. One command loads only what it needs: a terminal, and an agent, wait for it. */
 const loaders: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./run.ts')).runCommand(),
-  up: async () => (await import('./lifecycle.ts')).upCommand(),
+  up: async () => (await import('./up.ts')).upCommand(),
   down: async () => (await import('./lifecycle.ts')).downCommand(),
   status: async () => (await import('./lifecycle.ts')).statusCommand(),
   serve: async () => (await import('./serve.ts')).serveCommand(),

@@ -3,8 +3,8 @@ import { Command } from 'commander';
 import { renderMcpConfig } from '../agents/mcp-config.ts';
 import { Failure } from '../errors.ts';
 import type { ControlClient } from './control.ts';
-import { residentDaemon } from './find-daemon.ts';
 import { mainFile } from './main-file.ts';
+import { residentDaemon } from './resident-daemon.ts';
 
 interface SessionLine {
   readonly id: string;

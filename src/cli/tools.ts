@@ -16,9 +16,13 @@ interface Tool {
   readonly description?: string;
 }
 
-/** Upstreams write descriptions: nothing of them may steer the terminal. */
+/** Upstreams choose the text: nothing of it may steer the terminal. The escapes are JSON's, so JSON stays JSON. */
 function printable(text: string): string {
-  return text.replace(/[^\P{C}\t]/gu, (char) => `\\u${char.codePointAt(0)?.toString(16).padStart(4, '0')}`);
+  return text.replace(/(?![\n\t])\p{C}/gu, (char) =>
+    [...Array(char.length).keys()]
+      .map((unit) => `\\u${char.charCodeAt(unit).toString(16).padStart(4, '0')}`)
+      .join(''),
+  );
 }
 
 async function withSession<T>(
@@ -85,7 +89,7 @@ async function list(only: string | undefined, options: ToolOptions): Promise<voi
         }
       }),
     );
-    if (options.json) process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
+    if (options.json) process.stdout.write(`${printable(JSON.stringify(found, null, 2))}\n`);
     else
       for (const [upstream, tools] of Object.entries(found).sort(([a], [b]) => (a < b ? -1 : 1)))
         for (const { name, description } of tools)
@@ -129,7 +133,7 @@ async function call(
       client.request<{ isError?: boolean }>('tools/call', { name: tool, arguments: args }),
     );
   });
-  process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+  process.stdout.write(`${printable(JSON.stringify(result, null, 2))}\n`);
   if (result.isError) throw new Failure('failure', `${upstream}/${tool} answered with an error`);
 }
 

@@ -1,8 +1,9 @@
 /** Every command line on the machine, looked at all the while: an argv lives as long as its process, which may be short. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { mainFile } from '../../src/cli/main-file.ts';
 
 export interface Watched {
-  /** Command lines that mention this test's directory. */
+  /** Command lines of this ostiary, or that mention this test's directory. */
   readonly ours: string[];
   /** Those, and any others, that hold one of the values. */
   readonly holding: number;
@@ -22,7 +23,7 @@ export function watchCommandLines(directory: string, values: readonly string[]):
         continue;
       }
       if (values.some((value) => text.includes(value))) holding++;
-      if (text.includes(directory)) ours.add(text.replaceAll('\0', ' '));
+      if (text.includes(directory) || text.includes(mainFile)) ours.add(text.replaceAll('\0', ' '));
     }
   };
   const timer = setInterval(look, 10);

@@ -80,6 +80,8 @@ export class Home {
   readonly config: string;
   readonly state: string;
   readonly runtime: string;
+  /** Daemons: where the kernel hides their environment, nothing else tells whose they are. */
+  readonly #daemons = new Set<number>();
   /** For files of the test that ostiary has no business with. */
   readonly scratch: string;
   readonly env: Readonly<Record<string, string>>;
@@ -98,7 +100,7 @@ export class Home {
       XDG_STATE_HOME: join(this.directory, 'state'),
       XDG_RUNTIME_DIR: join(this.directory, 'run'),
       TMPDIR: this.scratch,
-      PATH: process.env['PATH'] ?? '/usr/bin:/bin',
+      PATH: process.env.PATH ?? '/usr/bin:/bin',
     };
     t.after(async () => {
       await this.killAll();
@@ -141,6 +143,7 @@ export class Home {
   async up(options: Options = {}): Promise<number> {
     const pid = /pid (\d+)/.exec(await this.ok(['up'], options))?.[1];
     if (pid === undefined) throw new Error('up printed no pid');
+    this.#daemons.add(Number(pid));
     return Number(pid);
   }
 
@@ -161,7 +164,9 @@ export class Home {
       const pid = Number(name);
       if (!Number.isInteger(pid) || pid === process.pid) return [];
       const argv = read(`/proc/${pid}/cmdline`);
-      if (!`${argv}${read(`/proc/${pid}/environ`)}`.includes(this.directory)) return [];
+      const ours =
+        this.#daemons.has(pid) || `${argv}${read(`/proc/${pid}/environ`)}`.includes(this.directory);
+      if (!ours) return [];
       const known = stat(pid);
       return known === null ? [] : [{ pid, parent: known.parent, argv: argv.split('\0') }];
     });

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Grant, RecordDecision } from '../../auth/grant.ts';
 import type { Caller, Peer } from '../../auth/session.ts';
-import type { Refusal } from '../../errors.ts';
+import type { Refusal, RefusalCode } from '../../errors.ts';
 import type { ClientMessage } from '../../jsonrpc.ts';
 import type { Conversation, Finished } from '../conversation.ts';
 import { describeArguments } from './arguments.ts';
@@ -13,8 +13,16 @@ export interface AuditSink {
   append(event: AuditEvent): Promise<void>;
 }
 
-/** A flood of refused connections becomes one record per this many milliseconds and reason. */
+/** A flood of refusals becomes one record per this many milliseconds, peer and reason: it cannot fill the disk. */
 const refusalWindowMs = 1000;
+
+interface TurnedAway {
+  readonly code: RefusalCode;
+  readonly reason: string;
+  readonly uid: number | null;
+  readonly session?: string;
+  count: number;
+}
 
 function who(caller: Caller, conversation: Conversation) {
   const { session, peer } = caller;
@@ -39,7 +47,7 @@ export class Audit {
   /** Call ids are unique among all daemons that write the same log. */
   readonly #prefix = randomBytes(6).toString('base64url');
   #calls = 0;
-  readonly #refusals = new Map<string, { uid: number | null; reason: string; count: number }>();
+  readonly #refusals = new Map<string, TurnedAway>();
   #refusalTimer: NodeJS.Timeout | null = null;
 
   /** @param failed told when a record that nothing waits for could not be written; later calls are refused anyway */
@@ -118,27 +126,23 @@ export class Audit {
 
   /** A connection or request that belongs to no conversation. */
   turnedAway(refusal: Refusal, peer: Peer | null, caller: Caller | null): void {
-    if (refusal.refused !== 'peer_refused' && refusal.refused !== 'unauthenticated') {
-      this.note({
-        event: 'request.refused',
-        ...(caller === null ? {} : { session: caller.session.id }),
-        ...(peer === null ? {} : { uid: peer.uid }),
-        code: refusal.refused,
-        reason: refusal.reason,
-      });
-      return;
-    }
+    const { refused: code, reason } = refusal;
+    const session = caller?.session.id;
     const uid = peer?.uid ?? null;
-    const key = `${uid} ${refusal.reason}`;
-    const seen = this.#refusals.get(key) ?? { uid, reason: refusal.reason, count: 0 };
-    seen.count++;
-    this.#refusals.set(key, seen);
+    const key = JSON.stringify([code, reason, session, uid]);
+    const seen = this.#refusals.get(key);
+    if (seen !== undefined) seen.count++;
+    else
+      this.#refusals.set(key, { code, reason, uid, ...(session === undefined ? {} : { session }), count: 1 });
     this.#refusalTimer ??= setTimeout(() => this.#flushRefusals(), refusalWindowMs).unref();
   }
 
   #flushRefusals(): void {
     this.#refusalTimer = null;
-    for (const refusal of this.#refusals.values()) this.note({ event: 'peer.refused', ...refusal });
+    for (const { code, ...refusal } of this.#refusals.values()) {
+      if (code === 'peer_refused') this.note({ event: 'peer.refused', ...refusal });
+      else this.note({ event: 'request.refused', code, ...refusal });
+    }
     this.#refusals.clear();
   }
 

@@ -47,6 +47,14 @@ export type CallOutcome =
   | 'cancelled'
   | 'withheld';
 
+interface Refusals {
+  /** `null` when the kernel could not name the peer. */
+  readonly uid: number | null;
+  readonly reason: string;
+  /** Equal refusals since the last such record: a flood is one line, not a full disk. */
+  readonly count: number;
+}
+
 export type AuditEvent =
   | {
       readonly event: 'daemon.started';
@@ -68,21 +76,8 @@ export type AuditEvent =
       readonly socket?: boolean;
     }
   | { readonly event: 'session.closed'; readonly session: string; readonly reason: string }
-  | {
-      readonly event: 'peer.refused';
-      /** `null` when the kernel could not name the peer. */
-      readonly uid?: number | null;
-      readonly reason: string;
-      /** Refusals since the last such record: a flood is one line, not a full disk. */
-      readonly count: number;
-    }
-  | {
-      readonly event: 'request.refused';
-      readonly session?: string;
-      readonly uid?: number;
-      readonly code: RefusalCode;
-      readonly reason: string;
-    }
+  | ({ readonly event: 'peer.refused'; readonly session?: string } & Refusals)
+  | ({ readonly event: 'request.refused'; readonly session?: string; readonly code: RefusalCode } & Refusals)
   | ({
       readonly event: 'call.started';
       readonly call: CallId;

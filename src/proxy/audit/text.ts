@@ -75,7 +75,7 @@ export class RecordPrinter {
         return [
           this.#label(record.session),
           'request refused',
-          `${show(record.code)}: ${show(record.reason)}`,
+          `${show(record.code)}: ${show(record.reason)}, ${show(record.count)} times`,
         ];
       case 'upstream.started':
         return [

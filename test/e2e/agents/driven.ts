@@ -20,7 +20,7 @@ interface Order {
   readonly code?: number;
 }
 
-const config = process.env['OSTIARY_MCP_CONFIG'] ?? '';
+const config = process.env.OSTIARY_MCP_CONFIG ?? '';
 const clients = new Map<string, Client>();
 
 function transportTo(server: Server): StdioClientTransport | StreamableHTTPClientTransport {

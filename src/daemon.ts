@@ -210,7 +210,8 @@ export class Daemon {
       this.#sessions.sweep();
       this.#desk.sweep(Date.now());
     }, limits.sweepMs).unref();
-    this.#log.info({ ...this.ready() }, 'ready');
+    const { control, url } = this.ready();
+    this.#log.info({ version, control, url }, 'ready');
   }
 
   ready(): Ready {

@@ -2,6 +2,7 @@
  * JSON-RPC 2.0 messages as MCP uses them (https://modelcontextprotocol.io/specification, "Base Protocol"): one message
  * per HTTP body or line, ids are strings or numbers, batches are not part of it.
  */
+import { isUtf8 } from 'node:buffer';
 import { type Refusal, refuse } from './errors.ts';
 import { decodeString, deeperThan, findDuplicateKey, members, skipSpace } from './json.ts';
 import { limits } from './limits.ts';
@@ -33,8 +34,6 @@ export interface Envelope {
 export function idKey(id: MessageId): string {
   return typeof id === 'string' ? `s${id}` : `n${id}`;
 }
-
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * Case folding as the laxest parsers in the field do it: Go's encoding/json matches `Name` and `NAME` to `name`, and
@@ -81,13 +80,14 @@ function oneLine(bytes: Buffer): Buffer {
  * parsers could read differently (duplicate or look-alike keys, invalid UTF-8, a byte order mark) is refused.
  */
 export function parseClientMessage(bytes: Buffer): ClientMessage | Refusal {
-  let text: string;
+  // Decoding would replace what is not UTF-8; a byte order mark stays, and is no JSON.
+  if (!isUtf8(bytes)) return refuse('bad_message', 'not valid UTF-8');
+  const text = bytes.toString('utf8');
   let message: unknown;
   try {
-    text = decoder.decode(bytes);
     message = JSON.parse(text);
   } catch {
-    return refuse('bad_message', 'not valid JSON in UTF-8');
+    return refuse('bad_message', 'not valid JSON');
   }
   if (Array.isArray(message))
     return refuse('bad_message', 'batches are not supported: send one message at a time');

@@ -30,7 +30,7 @@ class LineSink implements Sink {
   message(bytes: Buffer): boolean {
     if (this.#socket.writableCorked === 0) {
       this.#socket.cork();
-      setImmediate(() => this.#socket.uncork());
+      process.nextTick(() => this.#socket.uncork());
     }
     this.#socket.write(bytes);
     this.#socket.write(newline);

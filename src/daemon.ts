@@ -304,6 +304,12 @@ export class Daemon {
     return entries.flatMap(([name], index) => (names.has(name) || held[index] !== null ? [name] : []));
   }
 
+  /** Logs an error that nobody expected, scrubbed, and ends. */
+  crashed(error: unknown): void {
+    this.#log.fatal({ err: error }, 'unexpected error');
+    void this.stop('crashed');
+  }
+
   /** Ends every session, child and listener; nothing that it started is left. */
   stop(reason: string): Promise<void> {
     this.#stopping ??= this.#stop(reason);

@@ -111,6 +111,8 @@ export async function runShim(options: ShimOptions): Promise<void> {
     socket.resume();
   });
   if (clientLeft) return;
+  // Or the client's open end would keep us, deaf, and its next request would wait for ever.
+  stdin.destroy();
   const lost = 'the connection to ostiary was lost: its daemon ended or the session was closed';
   for (const id of waiting.values())
     stdout.write(

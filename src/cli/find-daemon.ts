@@ -149,6 +149,8 @@ async function privateDaemon(choice: DaemonChoice): Promise<FoundDaemon> {
       release: async () => {
         lifeline.end();
         await exited;
+        // It has done so itself, unless it was killed.
+        rmSync(own, { recursive: true, force: true });
       },
     };
   } catch (error) {

@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Command } from 'commander';
-import { runAgent } from '../agents/launch.ts';
+import { type AgentExit, runAgent } from '../agents/launch.ts';
 import { renderMcpConfig } from '../agents/mcp-config.ts';
 import { loadConfig } from '../config/load.ts';
 import { agentEnvironment } from '../environment.ts';
@@ -37,7 +37,7 @@ async function cleanEnvironment(
 }
 
 /** Ends this process the way that the agent ended, so that a shell sees the same. */
-function endAs({ code, signal }: { code: number | null; signal: NodeJS.Signals | null }): void {
+function endAs({ code, signal }: AgentExit): void {
   if (signal === null) {
     process.exitCode = code ?? 1;
     return;
@@ -57,6 +57,7 @@ async function run(command: string, args: readonly string[], options: RunOptions
   const daemon = await findDaemon(options);
   const watchdog = Watchdog.start();
   let configFile: string | null = null;
+  let exit: AgentExit;
   try {
     const { report, release } = await daemon.client.lease({
       profile: options.profile,
@@ -73,20 +74,27 @@ async function run(command: string, args: readonly string[], options: RunOptions
     );
     if (options.quiet !== true) process.stderr.write(`ostiary: ${levelInForce}\n`);
     const path = configFile;
-    const exit = await runAgent(
+    let agent = 0;
+    exit = await runAgent(
       {
         command,
         args: args.map((arg) => arg.replaceAll(PLACEHOLDER, path)),
         env: { ...env, OSTIARY_MCP_CONFIG: path },
       },
-      (pid) => watchdog.guardProcess(pid),
+      (pid) => {
+        agent = pid;
+        watchdog.guardProcess(pid);
+      },
     );
+    // Its number is free for others now.
+    watchdog.releaseProcess(agent);
     release();
-    endAs(exit);
   } finally {
     if (configFile !== null) rmSync(configFile, { force: true });
     await Promise.all([daemon.release(), watchdog.close()]);
   }
+  // Last, for it may be the end of this process.
+  endAs(exit);
 }
 
 function collect(value: string, all: readonly string[]): string[] {

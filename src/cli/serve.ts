@@ -5,7 +5,7 @@ import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/types.ts';
 import { Daemon } from '../daemon.ts';
 import { daemonEnvironment, isCleanDaemonEnvironment } from '../environment.ts';
-import { Failure } from '../errors.ts';
+import { exitCodes, Failure } from '../errors.ts';
 import { harden, replaceProcess } from '../os/index.ts';
 import { runtimeDirectory, stateDirectory } from '../paths.ts';
 import { daemonFlags, referencedVariables } from './daemon-process.ts';
@@ -50,6 +50,11 @@ async function serve(options: ServeOptions): Promise<void> {
     hardening,
     writeLog: (line) => writeSync(2, line),
   });
+  // Node would print the error's text as it is; the log scrubs it, and nothing half-broken goes on holding secrets (D5).
+  process.on('uncaughtException', (error) => {
+    daemon.crashed(error);
+    process.exitCode = exitCodes.failure;
+  });
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
     process.on(signal, () => void daemon.stop(signal));
   if (options.private !== undefined) {
@@ -59,7 +64,7 @@ async function serve(options: ServeOptions): Promise<void> {
   writeSync(1, `${JSON.stringify(daemon.ready())}\n`);
   await daemon.stopped;
   if (options.private !== undefined) rmSync(options.private, { recursive: true, force: true });
-  process.exit(0);
+  process.exit();
 }
 
 export function serveCommand(): Command {

@@ -14,6 +14,7 @@ interface SessionLine {
   readonly createdAt: number;
   readonly lastUsed: number;
   readonly leased: boolean;
+  readonly uid: number;
 }
 
 function print(line: string): void {
@@ -53,10 +54,10 @@ async function list(options: { json?: boolean }): Promise<void> {
   const sessions = await (await daemon()).listSessions<SessionLine[]>();
   if (options.json) return print(JSON.stringify(sessions, null, 2));
   if (sessions.length === 0) return print('no sessions');
-  for (const { id, profile, label, leased, lastUsed } of sessions) {
+  for (const { id, profile, label, leased, uid, lastUsed } of sessions) {
     const used = new Date(lastUsed).toISOString();
     print(
-      `${id}  ${profile}  ${label === '' ? '-' : label}  ${leased ? 'run' : 'until idle'}  last used ${used}`,
+      `${id}  ${profile}  ${label === '' ? '-' : label}  ${leased ? 'run' : 'until idle'}  bound to uid ${uid} alone  last used ${used}`,
     );
   }
 }

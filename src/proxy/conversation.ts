@@ -49,6 +49,12 @@ export interface ConversationPorts {
   readonly closed: (reason: string) => void;
 }
 
+/** One upstream of the conversation, from before it is open to after its end. */
+interface Life {
+  ended: boolean;
+  opened: Upstream | null;
+}
+
 /** A tool's own failure is a result with `isError` (MCP, "Tools", "Error Handling"). */
 function isToolError(bytes: Buffer): boolean {
   if (!bytes.includes('"isError"')) return false;
@@ -130,7 +136,7 @@ export class Conversation {
     if (this.#closed) return refuse('bad_session', 'the conversation has ended');
     if (this.#upstream !== null) return this.#upstream;
     if (this.#initialize === null) return refuse('bad_message', 'expected "initialize" first');
-    const life = { ended: false };
+    const life: Life = { ended: false, opened: null };
     const opened = await this.#ports.open(grant, this.#events(life));
     if (isRefusal(opened)) return opened;
     if (this.#closed || life.ended) {
@@ -139,6 +145,7 @@ export class Conversation {
         ? refuse('bad_session', 'the conversation has ended')
         : refuse('upstream_exited', `upstream ${this.upstreamName} exited at start`);
     }
+    life.opened = opened;
     this.#upstream = opened;
     if (this.#full.size > 0) opened.pause();
     if (grant.call.method === 'initialize') return opened;
@@ -203,7 +210,7 @@ export class Conversation {
     );
   }
 
-  #events(life: { ended: boolean }): UpstreamEvents {
+  #events(life: Life): UpstreamEvents {
     return {
       onAnswer: (answer) => this.#receive(answer),
       onOversize: (id) => {
@@ -214,6 +221,8 @@ export class Conversation {
       },
       onExit: (reason) => {
         life.ended = true;
+        // One that was replaced already takes nothing along.
+        if (life.opened !== null && life.opened !== this.#upstream) return;
         this.#upstream = null;
         this.#asked.clear();
         const refusal = refuse('upstream_exited', `upstream ${this.upstreamName} ${reason}`);
@@ -271,6 +280,15 @@ export class Conversation {
       redactions: clean.labels,
     });
     if (pending.sink.open && !pending.sink.answer(bytes)) this.#hold(pending.sink);
+    if (failed) this.#restart(pending);
+  }
+
+  /** A client whose `initialize` failed may try again, with another child. */
+  #restart(pending: Sent): void {
+    if (pending.method !== 'initialize') return;
+    this.#initialize = null;
+    void this.#upstream?.stop();
+    this.#upstream = null;
   }
 
   /** The stream for a message that answers nothing: see the class comment. */
@@ -331,6 +349,7 @@ export class Conversation {
     const how = { outcome, bytes: bytes.length, redactions: [] };
     this.#ports.finished(pending.sent.grant, pending.startedAt, how);
     if (pending.sink.open) pending.sink.answer(bytes);
+    this.#restart(pending);
   }
 
   /** Called once, when the conversation ends: its line client hangs on it. */

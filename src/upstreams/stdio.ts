@@ -99,6 +99,13 @@ class StdioUpstream implements Upstream {
   }
 }
 
+/** Credential failures speak of labels alone, so their words may go out; others could name a path. */
+function describeMissing({ kind, message, hint }: Failure, label: string, upstream: string): string {
+  if (kind !== 'credential') return `${label} is not available to upstream ${upstream}: see ostiary status`;
+  const what = message.startsWith(label) ? message : `${label}: ${message}`;
+  return `upstream ${upstream}: ${what}${hint === undefined ? '' : ` (try: ${hint})`}`;
+}
+
 /**
  * Starts the child with its credentials. A credential that cannot be had is a refusal that names it; a child that cannot
  * be started ends through `events.onExit`.
@@ -146,10 +153,7 @@ export async function openStdio(
     cleanUp();
     if (!(error instanceof Failure)) throw error;
     ports.problem(error.message);
-    return refuse(
-      'credential_unavailable',
-      `${wanted} is not available to upstream ${spec.name}: see ostiary status`,
-    );
+    return refuse('credential_unavailable', describeMissing(error, wanted, spec.name));
   }
   return new StdioUpstream(child);
 }

@@ -5,7 +5,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { evaluate, type Policy } from './auth/policy.ts';
-import { type Caller, type Peer, Sessions } from './auth/session.ts';
+import { type Caller, type Peer, SESSION_ID_LENGTH, Sessions } from './auth/session.ts';
 import type { Config } from './config/types.ts';
 import { Broker } from './credentials/broker.ts';
 import type { CredentialRef } from './credentials/ref.ts';
@@ -24,7 +24,7 @@ import { Audit } from './proxy/audit/audit.ts';
 import { AuditLog } from './proxy/audit/writer.ts';
 import { controlServer, type SessionReport, type SessionWish } from './proxy/control.ts';
 import { Desk } from './proxy/desk.ts';
-import { listenOnLoopback, listenPrivately } from './proxy/listen.ts';
+import { checkSocketPath, listenOnLoopback, listenPrivately, removeSocket } from './proxy/listen.ts';
 import { filterList } from './proxy/lists.ts';
 import { handle } from './proxy/pipeline.ts';
 import { AgentPlane } from './proxy/server.ts';
@@ -204,7 +204,9 @@ export class Daemon {
       await listenOnLoopback(this.#tcp, config.listen.port);
       this.#port = (this.#tcp.address() as AddressInfo).port;
     }
-    rmSync(controlSocket(runtimeDirectory), { force: true });
+    // A session's path is the longest one: better refused now than at the first session.
+    checkSocketPath(this.#agentSessions.socketOf('x'.repeat(SESSION_ID_LENGTH)));
+    removeSocket(controlSocket(runtimeDirectory));
     await listenPrivately(this.#control, controlSocket(runtimeDirectory));
     this.#sweeper = setInterval(() => {
       this.#sessions.sweep();
@@ -333,7 +335,6 @@ export class Daemon {
     } catch (error) {
       this.#log.error({ err: error }, 'audit log not closed');
     }
-    rmSync(controlSocket(this.#options.runtimeDirectory), { force: true });
     rmSync(join(this.#options.runtimeDirectory, 'work'), { recursive: true, force: true });
     closeSync(this.#lock);
     this.#log.info({ reason }, 'stopped');

@@ -1,5 +1,5 @@
 /** Runs the agent as the user started it: its terminal, its signals, its exit code. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { sealedForSpawn } from '../environment.ts';
 import { Failure } from '../errors.ts';
 
@@ -18,32 +18,45 @@ export interface AgentExit {
 const fromTerminal = ['SIGINT', 'SIGQUIT'] as const;
 const fromOthers = ['SIGTERM', 'SIGHUP', 'SIGUSR2'] as const;
 
+function startFailure({ command }: AgentSpec, { code, message }: NodeJS.ErrnoException): Failure {
+  return new Failure('failure', `cannot start ${command}: ${code ?? message}`, {
+    hint: code === 'ENOENT' ? 'is it installed and on your PATH?' : `ls -l ${command}`,
+  });
+}
+
 /**
  * @param started told the pid, so that the agent can be ended with us
  * @throws {Failure} when the command cannot be started
  */
 export function runAgent(spec: AgentSpec, started: (pid: number) => void): Promise<AgentExit> {
   return new Promise((resolve, reject) => {
-    // Same process group and terminal as ours: job control and window size stay the shell's business.
-    const agent = spawn(spec.command, spec.args, { env: sealedForSpawn(spec.env), stdio: 'inherit' });
-    const forward = (signal: NodeJS.Signals): void => void agent.kill(signal);
+    let agent: ChildProcess | undefined;
+    const forward = (signal: NodeJS.Signals): void => void agent?.kill(signal);
     const ignoreFromTerminal = (signal: NodeJS.Signals): void => {
-      if (!process.stdin.isTTY) agent.kill(signal);
+      if (!process.stdin.isTTY) forward(signal);
     };
-    for (const signal of fromOthers) process.on(signal, forward);
-    for (const signal of fromTerminal) process.on(signal, ignoreFromTerminal);
-    agent.on('spawn', () => started(agent.pid as number));
-    agent.on('error', (error: NodeJS.ErrnoException) => {
-      if (agent.pid !== undefined) return;
-      reject(
-        new Failure('failure', `cannot start ${spec.command}: ${error.code}`, {
-          hint: error.code === 'ENOENT' ? 'is it installed and on your PATH?' : `try: ls -l ${spec.command}`,
-        }),
-      );
-    });
-    agent.on('exit', (code, signal) => {
+    const stopListening = (): void => {
       for (const one of fromOthers) process.off(one, forward);
       for (const one of fromTerminal) process.off(one, ignoreFromTerminal);
+    };
+    // Before the start: a signal right after it would end us, and leave an agent that nobody guards yet.
+    for (const one of fromOthers) process.on(one, forward);
+    for (const one of fromTerminal) process.on(one, ignoreFromTerminal);
+    const failed = (error: NodeJS.ErrnoException): void => {
+      if (agent?.pid !== undefined) return;
+      stopListening();
+      reject(startFailure(spec, error));
+    };
+    try {
+      // Same process group and terminal as ours: job control and window size stay the shell's business.
+      agent = spawn(spec.command, spec.args, { env: sealedForSpawn(spec.env), stdio: 'inherit' });
+    } catch (error) {
+      return failed(error as NodeJS.ErrnoException);
+    }
+    if (agent.pid !== undefined) started(agent.pid);
+    agent.on('error', failed);
+    agent.on('exit', (code, signal) => {
+      stopListening();
       resolve({ code, signal });
     });
   });

@@ -56,6 +56,9 @@ export interface SessionPorts {
   readonly onEnd: (session: Session, reason: string) => void;
 }
 
+/** Characters of a session's id: 16 random bytes in base64url. */
+export const SESSION_ID_LENGTH = 22;
+
 const BEARER = /^bearer ([A-Za-z0-9_-]{43})$/i;
 
 function digest(token: string): string {

@@ -11,6 +11,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -24,6 +25,7 @@ import { Command } from 'commander';
 import { Secret } from '../credentials/secret.ts';
 import { Vault } from '../credentials/vault.ts';
 import { Failure } from '../errors.ts';
+import { limits } from '../limits.ts';
 import { packageRoot, stateDirectory } from '../paths.ts';
 import { mainFile } from './main-file.ts';
 
@@ -70,7 +72,7 @@ function chooseServer(): DemoServer {
     urlVariable: 'NOTES_API_URL',
     tool: 'list_notes',
     arguments: '{}',
-    respond: () => ({ notes: [{ id: 1, text: 'water the plants' }] }),
+    respond: () => [{ id: 1, text: 'water the plants' }],
   };
 }
 
@@ -108,6 +110,15 @@ async function runAgent(server: DemoServer, env: NodeJS.ProcessEnv): Promise<str
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
   if (code !== 0) throw new Failure('failure', `the demo's agent ended with code ${code}`);
   return Buffer.concat(chunks).toString();
+}
+
+/** From the demo's directory to the socket of a session: names of fixed length. */
+const toSocket = '/ostiary-demo-XXXXXX/run/ostiary/run-XXXXXX/sessions/0123456789012345678901/agent.sock';
+
+/** The system's, unless its path leaves no room for that of a socket, as macOS's does not. */
+function temporaryDirectory(): string {
+  const usual = tmpdir();
+  return Buffer.byteLength(usual + toSocket) <= limits.socketPathBytes ? usual : realpathSync('/tmp');
 }
 
 /** Every file below `directory`, for the search of the canary. */
@@ -155,7 +166,7 @@ function describe(view: AgentView, calls: readonly ApiCall[], token: string): st
 async function demo(): Promise<void> {
   const print = (line: string): void => void process.stdout.write(`${line}\n`);
   const server = chooseServer();
-  const directory = mkdtempSync(join(tmpdir(), 'ostiary-demo-'));
+  const directory = mkdtempSync(join(temporaryDirectory(), 'ostiary-demo-'));
   const calls: ApiCall[] = [];
   const token = `canary-demo-${randomBytes(12).toString('hex')}`;
   const api = await startApi(token, server.respond, calls);

@@ -7,10 +7,10 @@ import type { Socket } from 'node:net';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { type Context, Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import type { Peer } from '../auth/session.ts';
-import { isRefusal, type Refusal } from '../errors.ts';
+import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { readBody } from './http.ts';
 import { statusOf } from './wire.ts';
 
 /** What a new session's owner has to know. */
@@ -51,9 +51,22 @@ export interface ControlPorts {
 
 type App = Hono<{ Bindings: HttpBindings }>;
 
-async function readJson(context: Context): Promise<Record<string, unknown>> {
-  const body: unknown = await context.req.json().catch(() => null);
-  return typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {};
+interface Sent {
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/** Read by Node's own request: a web one of node-server cannot be rebuilt with what was read, as Hono's bodyLimit does. */
+async function readJson(context: Context<{ Bindings: HttpBindings }>): Promise<Sent | Refusal> {
+  const bytes = await readBody(context.env.incoming, limits.controlBytes);
+  if (isRefusal(bytes)) return bytes;
+  try {
+    const fields: unknown = JSON.parse(bytes.toString());
+    if (typeof fields === 'object' && fields !== null && !Array.isArray(fields))
+      return { fields: { ...fields } };
+  } catch {
+    // Said below: the CLI of another version, or not the CLI.
+  }
+  return refuse('bad_message', 'expected a JSON object');
 }
 
 function refused(context: Context, refusal: Refusal): Response {
@@ -70,14 +83,17 @@ function lend(response: ServerResponse, report: SessionReport, end: () => void):
 
 function routes(ports: ControlPorts): App {
   const app: App = new Hono();
-  app.use(bodyLimit({ maxSize: limits.controlBytes }));
   app.get('/v1/status', async (context) => context.json(await ports.status()));
   app.get('/v1/sessions', (context) => context.json(ports.listSessions()));
   app.post('/v1/sessions', async (context) => {
-    const wish = await readJson(context);
+    const sent = await readJson(context);
+    if (isRefusal(sent)) return refused(context, sent);
+    const { profile = 'default', label = '', ...wish } = sent.fields;
+    if (typeof profile !== 'string' || typeof label !== 'string')
+      return refused(context, refuse('bad_message', 'expected "profile" and "label" to be strings'));
     const report = await ports.openSession({
-      profile: typeof wish.profile === 'string' ? wish.profile : 'default',
-      label: typeof wish.label === 'string' ? wish.label : '',
+      profile,
+      label,
       lease: wish.lease === true,
       token: wish.token === true,
     });
@@ -91,9 +107,11 @@ function routes(ports: ControlPorts): App {
       : context.json({ error: 'no such session' }, 404),
   );
   app.post('/v1/environment', async (context) => {
-    const { env } = await readJson(context);
+    const sent = await readJson(context);
+    if (isRefusal(sent)) return refused(context, sent);
+    const { env } = sent.fields;
     const entries = Object.entries(typeof env === 'object' && env !== null ? env : {});
-    const variables = Object.fromEntries(entries.map(([name, value]) => [name, String(value)]));
+    const variables = Object.fromEntries(entries.filter(([, value]) => typeof value === 'string'));
     return context.json({ remove: await ports.findSecrets(variables) });
   });
   app.get('/v1/audit/head', (context) => context.json(ports.auditHead()));

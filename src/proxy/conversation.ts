@@ -84,7 +84,7 @@ export class Conversation {
   #replayed: ((refusal: Refusal | undefined) => void) | null = null;
   #closed = false;
   #leaving = false;
-  #onClose = (): void => {};
+  readonly #onClose = new Set<() => void>();
   lastUsed = Date.now();
 
   constructor(id: string, caller: Caller, upstreamName: string, ports: ConversationPorts) {
@@ -352,9 +352,10 @@ export class Conversation {
     this.#restart(pending);
   }
 
-  /** Called once, when the conversation ends: its line client hangs on it. */
-  onClose(listener: () => void): void {
-    this.#onClose = listener;
+  /** Called once, when the conversation ends: line clients and standing streams hang on it. @returns what undoes it */
+  onClose(listener: () => void): () => void {
+    this.#onClose.add(listener);
+    return () => this.#onClose.delete(listener);
   }
 
   /** The client sends nothing more; what it waits for may still be answered, for a moment. */
@@ -373,7 +374,7 @@ export class Conversation {
     for (const pending of this.#pending.allSent())
       this.#fail(pending, refuse('shutting_down', reason), 'cancelled');
     this.#ports.closed(reason);
-    this.#onClose();
+    for (const listener of this.#onClose) listener();
     await upstream?.stop();
   }
 }

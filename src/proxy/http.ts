@@ -34,24 +34,30 @@ export function sendRefusal(response: ServerResponse, refusal: Refusal, id: Mess
   };
   // No resource metadata: clients would start an OAuth crawl of this origin (RFC 9728 does not apply to it).
   if (status === 401) headers['www-authenticate'] = 'Bearer realm="ostiary"';
-  // What is left of a refused body is not worth reading.
-  if (refusal.refused === 'too_large') headers.connection = 'close';
   response.writeHead(status, headers).end(body);
 }
 
-/** The whole body, or a refusal as soon as it exceeds the limit, declared or not (B9). */
+/**
+ * The whole body, or a refusal as soon as it exceeds the limit, declared or not (B9). What is left of a refused body is
+ * read and dropped until the request times out: closing on it would reset the connection, and the refusal with it.
+ */
 export function readBody(request: IncomingMessage, limit: number): Promise<Buffer | Refusal> {
   const tooLarge = refuse('too_large', `the body exceeds ${limit} bytes`);
-  if (Number(request.headers['content-length'] ?? 0) > limit) return Promise.resolve(tooLarge);
+  if (Number(request.headers['content-length'] ?? 0) > limit) {
+    request.on('error', () => {}).resume();
+    return Promise.resolve(tooLarge);
+  }
   return new Promise((resolve) => {
-    const chunks: Buffer[] = [];
+    let chunks: Buffer[] = [];
     let size = 0;
     request.on('data', (chunk: Buffer) => {
       size += chunk.length;
-      if (size > limit) {
-        request.pause();
-        resolve(tooLarge);
-      } else chunks.push(chunk);
+      if (size <= limit) {
+        chunks.push(chunk);
+        return;
+      }
+      chunks = [];
+      resolve(tooLarge);
     });
     request.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
     request.on('error', () => resolve(refuse('bad_message', 'the body broke off')));
@@ -226,6 +232,10 @@ export function handleGet(
   }
   const stream = new EventStream(response, {});
   watch(response, conversation, stream);
+  response.once(
+    'close',
+    conversation.onClose(() => response.end()),
+  );
   conversation.attach(stream);
 }
 

@@ -48,6 +48,19 @@ export function serveLines(desk: FrontDesk, conversation: Conversation, socket: 
   conversation.onClose(() => socket.end());
   conversation.attach(sink);
 
+  /** Messages on their way to the upstream. */
+  let handling = 0;
+  let handlingBytes = 0;
+  /** Who does not read its answers, or writes faster than the upstream can be asked, is not read from either (B9). */
+  const flow = (): void => {
+    const full =
+      socket.writableLength > limits.lineBufferBytes ||
+      handling > limits.pendingPerConversation ||
+      handlingBytes > limits.upstreamBufferBytes;
+    if (full) socket.pause();
+    else socket.resume();
+  };
+
   const onLine = (line: Buffer): void => {
     const message = parseClientMessage(line);
     if (isRefusal(message)) return void sink.answer(refusalResponse(null, message));
@@ -56,10 +69,15 @@ export function serveLines(desk: FrontDesk, conversation: Conversation, socket: 
       if (message.kind === 'request') sink.answer(refusalResponse(message.id, otherEra));
       return;
     }
+    handling++;
+    handlingBytes += line.length;
     void desk.handle(conversation, message, sink).then((refusal) => {
+      handling--;
+      handlingBytes -= line.length;
       // A refused notification or response has nobody to answer to (JSON-RPC 2.0, 4.1).
       if (refusal !== undefined && message.kind === 'request')
         sink.answer(refusalResponse(message.id, refusal));
+      flow();
     });
   };
   const framer = new LineFramer({
@@ -72,8 +90,14 @@ export function serveLines(desk: FrontDesk, conversation: Conversation, socket: 
     },
   });
 
-  socket.on('data', (chunk: Buffer) => framer.push(chunk));
-  socket.on('drain', () => conversation.drained(sink));
+  socket.on('data', (chunk: Buffer) => {
+    framer.push(chunk);
+    flow();
+  });
+  socket.on('drain', () => {
+    conversation.drained(sink);
+    flow();
+  });
   socket.on('error', () => socket.destroy());
   socket.on('end', () => conversation.leave());
   socket.on('close', () => void conversation.close('the client left'));

@@ -1,5 +1,5 @@
 /** Listening on sockets that only their user reaches. */
-import { chmodSync } from 'node:fs';
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { Failure } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -30,12 +30,29 @@ export async function listenOnLoopback(server: Server, port: number): Promise<vo
   }
 }
 
+/** @throws {Failure} when the kernel has no room for the path of a socket */
+export function checkSocketPath(path: string): void {
+  if (Buffer.byteLength(path) <= limits.socketPathBytes) return;
+  throw new Failure('daemon', `socket path is longer than ${limits.socketPathBytes} bytes: ${path}`, {
+    hint: 'set XDG_RUNTIME_DIR to a shorter directory',
+  });
+}
+
+/** Removes what a killed daemon left; the caller holds the lock that says it is dead. */
+export function removeSocket(path: string): void {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return;
+  if (!stats.isSocket() && !stats.isSymbolicLink())
+    throw new Failure('daemon', 'expected a socket, or nothing', {
+      place: { file: path },
+      hint: `ls -ld ${path}`,
+    });
+  unlinkSync(path);
+}
+
 /** A Unix socket, 0600, in a directory that is 0700 already: nobody else reaches it at any moment (B8). */
 export async function listenPrivately(server: Server, path: string): Promise<void> {
-  if (Buffer.byteLength(path) > limits.socketPathBytes)
-    throw new Failure('daemon', `socket path is longer than ${limits.socketPathBytes} bytes: ${path}`, {
-      hint: 'set XDG_RUNTIME_DIR to a shorter directory',
-    });
+  checkSocketPath(path);
   await listening(server, (done) => server.listen(path, done));
   chmodSync(path, 0o600);
 }

@@ -14,7 +14,6 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { mainFile } from '../../src/cli/main-file.ts';
 import type { Canary } from '../support/leaks.ts';
@@ -32,6 +31,11 @@ export interface Options {
   /** Besides {@link Home.env}; `undefined` removes a name. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
+}
+
+/** A `TestContext`, or `{ after }` of `node:test` for a home that a whole suite shares. */
+export interface Ends {
+  after(end: () => Promise<void>): void;
 }
 
 export interface Process {
@@ -75,6 +79,14 @@ export function isGone(pids: readonly number[]): boolean {
   return !pids.some(lives);
 }
 
+function everyProcess(): Process[] {
+  return readdirSync('/proc').flatMap((name) => {
+    const pid = Number(name);
+    const known = Number.isInteger(pid) && pid !== process.pid ? stat(pid) : null;
+    return known === null ? [] : [{ pid, ...known, argv: read(`/proc/${pid}/cmdline`).split('\0') }];
+  });
+}
+
 export class Home {
   readonly directory: string;
   readonly config: string;
@@ -86,7 +98,7 @@ export class Home {
   readonly scratch: string;
   readonly env: Readonly<Record<string, string>>;
 
-  constructor(t: TestContext) {
+  constructor(t: Ends) {
     this.directory = realpathSync(mkdtempSync(join(tmpdir(), 'ostiary-e2e-')));
     this.config = join(this.directory, 'config', 'ostiary', 'config.yaml');
     this.state = join(this.directory, 'state', 'ostiary');
@@ -116,7 +128,9 @@ export class Home {
   /** Starts a command; its standard input stays open. */
   start(args: readonly string[], options: Options = {}): ChildProcess {
     const env = { ...this.env, ...options.env };
-    return spawn(process.execPath, [mainFile, ...args], { env, cwd: options.cwd ?? this.directory });
+    const child = spawn(process.execPath, [mainFile, ...args], { env, cwd: options.cwd ?? this.directory });
+    if (args[0] === 'serve' && child.pid !== undefined) this.#daemons.add(child.pid);
+    return child;
   }
 
   /** Runs a command to its end. */
@@ -158,23 +172,36 @@ export class Home {
     return read(join(this.state, 'daemon.log'));
   }
 
-  /** Every living process that was started for this home, found by its arguments or (where we may look) its environment. */
+  /**
+   * Every living process that was started for this home: found by its arguments, by its environment where we may look,
+   * and whatever descends from one of those.
+   */
   processes(): Process[] {
-    return readdirSync('/proc').flatMap((name) => {
-      const pid = Number(name);
-      if (!Number.isInteger(pid) || pid === process.pid) return [];
-      const argv = read(`/proc/${pid}/cmdline`);
-      const ours =
-        this.#daemons.has(pid) || `${argv}${read(`/proc/${pid}/environ`)}`.includes(this.directory);
-      if (!ours) return [];
-      const known = stat(pid);
-      return known === null ? [] : [{ pid, parent: known.parent, argv: argv.split('\0') }];
-    });
+    const all = everyProcess();
+    const ours = new Set(
+      all.filter(
+        ({ pid, argv }) =>
+          this.#daemons.has(pid) ||
+          argv.some((word) => word.includes(this.directory)) ||
+          read(`/proc/${pid}/environ`).includes(this.directory),
+      ),
+    );
+    const pids = new Set([...ours].map(({ pid }) => pid));
+    for (let before = -1; before < ours.size; ) {
+      before = ours.size;
+      for (const one of all) if (pids.has(one.parent)) ours.add(one) && pids.add(one.pid);
+    }
+    return [...ours];
   }
 
   /** The processes with this word among their arguments. */
   pids(word: string): number[] {
     return this.processes().flatMap(({ pid, argv }) => (argv.includes(word) ? [pid] : []));
+  }
+
+  /** Its children, also those that hide what they have to do with us. */
+  children(parent: number): Process[] {
+    return everyProcess().filter((one) => one.parent === parent);
   }
 
   /** Sockets and directories of sessions, private daemons and upstreams that are still there. */

@@ -16,6 +16,7 @@ interface World {
   readonly notion: FakeNotion;
   readonly gitlab: FakeGitlab;
   readonly tokens: readonly [Canary, Canary];
+  readonly commandLines: ReturnType<typeof watchCommandLines>;
 }
 
 /** Both services with a token each in the vault. */
@@ -29,20 +30,19 @@ async function world(t: TestContext, hostile: boolean): Promise<World> {
     notion: { ...notionServer(), env: notion.env, secrets: { NOTION_TOKEN: 'vault:notion' } },
     gitlab: { ...gitlabServer(), env: gitlab.env, secrets: { GITLAB_PERSONAL_ACCESS_TOKEN: 'vault:gitlab' } },
   });
+  const values = tokens.map(({ value }) => value);
+  const commandLines = watchCommandLines(home.directory, values);
+  t.after(() => commandLines.stop());
   await home.secret('notion', tokens[0]);
   await home.secret('gitlab', tokens[1]);
-  return { home, notion, gitlab, tokens };
+  return { home, notion, gitlab, tokens, commandLines };
 }
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 const project = { project_id: 'acme/gateway' };
 
 test('A5 D5 notion and gitlab work through run; no canary is in anything of the agent, on disk or in a log', async (t) => {
-  const { home, notion, gitlab, tokens } = await world(t, false);
-  const commandLines = watchCommandLines(
-    home.directory,
-    tokens.map(({ value }) => value),
-  );
+  const { home, notion, gitlab, tokens, commandLines } = await world(t, false);
   const daemon = await home.up();
   const agent = DrivenAgent.start(home);
 

@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { after, before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { ControlClient, type Lease } from '../../src/cli/control.ts';
@@ -56,6 +57,8 @@ export interface DaemonOptions {
   /** Further arguments of `serve`. */
   readonly args?: readonly string[];
   readonly umask?: number;
+  /** Called when everything is written, before the start. */
+  readonly prepare?: (home: Home) => void;
 }
 
 export interface SessionOptions {
@@ -143,7 +146,7 @@ function chownBelow(path: string, uid: number): void {
 }
 
 /** Writes config and vault. JSON is YAML. */
-async function furnish(home: Home, { config, secrets = {}, uid }: DaemonOptions): Promise<void> {
+async function furnish(home: Home, { config, secrets = {}, uid, prepare }: DaemonOptions): Promise<void> {
   if (config !== undefined) {
     const text = typeof config === 'string' ? config : JSON.stringify({ version: 1, ...config });
     mkdirSync(dirname(home.configFile), { recursive: true, mode: 0o700 });
@@ -155,6 +158,7 @@ async function furnish(home: Home, { config, secrets = {}, uid }: DaemonOptions)
       await vault.set(name, Secret.seal(`vault:${name}`, Buffer.from(value)), new Date());
   }
   if (uid !== undefined && uid !== process.getuid?.()) chownBelow(home.directory, uid);
+  prepare?.(home);
 }
 
 interface Started {
@@ -292,6 +296,19 @@ export async function refusedStart(ends: Ends, options: DaemonOptions = {}): Pro
   endWith(ends, home, started);
   if ((await withDeadline(started)) !== null) started.child.kill('SIGTERM');
   return started.exited;
+}
+
+/** One daemon for all tests of a `describe`, in which this must be called. */
+export function sharedDaemon(options: DaemonOptions = {}): () => TestDaemon {
+  let daemon: TestDaemon | undefined;
+  const ends: (() => Promise<void>)[] = [];
+  before(async () => {
+    daemon = await startDaemon({ after: (end) => void ends.push(end) }, options);
+  });
+  after(async () => {
+    for (const end of ends) await end();
+  });
+  return () => daemon ?? assert.fail('the daemon has not been started yet');
 }
 
 /** Where a session's clients connect: its Unix socket, or the loopback port. */

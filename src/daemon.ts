@@ -206,6 +206,9 @@ export class Daemon {
     }
     // A session's path is the longest one: better refused now than at the first session.
     checkSocketPath(this.#agentSessions.socketOf('x'.repeat(SESSION_ID_LENGTH)));
+    // What a killed daemon left: the lock says that it is dead.
+    for (const name of ['sessions', 'work'])
+      rmSync(join(runtimeDirectory, name), { recursive: true, force: true });
     removeSocket(controlSocket(runtimeDirectory));
     await listenPrivately(this.#control, controlSocket(runtimeDirectory));
     this.#sweeper = setInterval(() => {

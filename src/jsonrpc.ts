@@ -57,16 +57,20 @@ const decisiveKeys = new Set([
   'ref',
 ]);
 
-function lookAlike(object: Readonly<Record<string, unknown>>): string | undefined {
-  return Object.keys(object).find((key) => !decisiveKeys.has(key) && decisiveKeys.has(fold(key)));
+/** Those of the reference that `completion/complete` names. */
+const referenceKeys = new Set(['type', 'name', 'uri']);
+
+function hasLookAlike(value: unknown, keys: ReadonlySet<string> = decisiveKeys): boolean {
+  return isObject(value) && Object.keys(value).some((key) => !keys.has(key) && keys.has(fold(key)));
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** 1e400 is a number in JSON and none in JavaScript: an answer to it could not be told from others. */
 function isId(value: unknown): value is MessageId {
-  return typeof value === 'string' || typeof value === 'number';
+  return typeof value === 'string' || (typeof value === 'number' && Number.isFinite(value));
 }
 
 /** Line breaks frame messages on stdio. Outside strings they are white space; inside strings JSON forbids them. */
@@ -100,7 +104,7 @@ export function parseClientMessage(bytes: Buffer): ClientMessage | Refusal {
   if (message.jsonrpc !== '2.0') return refuse('bad_message', 'expected "jsonrpc": "2.0"');
   const params = message.params ?? {};
   if (!isObject(params)) return refuse('bad_message', 'expected "params" to be an object');
-  if (lookAlike(message) !== undefined || lookAlike(params) !== undefined)
+  if (hasLookAlike(message) || hasLookAlike(params) || hasLookAlike(params.ref, referenceKeys))
     return refuse('bad_message', 'a key differs from a protocol key in case only');
 
   const { id, method } = message;

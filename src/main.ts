@@ -16,19 +16,27 @@ function report(error: unknown): number {
   return exitCodes[error.kind];
 }
 
-/** `connect --socket PATH UPSTREAM`, without a parser to load. */
+/** `[--socket PATH] REST…`; without the option the session is that of the `ostiary run` above us. */
+function takeSocket(args: readonly string[]): { socket: string; rest: readonly string[] } {
+  if (args[0] === '--socket' && args[1] !== undefined) return { socket: args[1], rest: args.slice(2) };
+  const socket = process.env.OSTIARY_SOCKET;
+  if (socket !== undefined && socket !== '') return { socket, rest: args };
+  throw new Failure('usage', 'expected --socket PATH, or OSTIARY_SOCKET as ostiary run sets it');
+}
+
+/** Without a parser to load. */
 async function connect(args: readonly string[]): Promise<void> {
-  const [flag, socket, upstream, ...rest] = args;
-  if (flag !== '--socket' || socket === undefined || upstream === undefined || rest.length > 0)
-    throw new Failure('usage', 'usage: ostiary connect --socket PATH UPSTREAM');
+  const { socket, rest } = takeSocket(args);
+  const [upstream, ...more] = rest;
+  if (upstream === undefined || upstream.startsWith('-') || more.length > 0)
+    throw new Failure('usage', 'usage: ostiary connect [--socket PATH] UPSTREAM');
   const { runShim } = await import('./agents/shim.ts');
   await runShim({ socket, upstream, stdin: process.stdin, stdout: process.stdout });
 }
 
 async function headers(args: readonly string[]): Promise<void> {
-  const [flag, socket, ...rest] = args;
-  if (flag !== '--socket' || socket === undefined || rest.length > 0)
-    throw new Failure('usage', 'usage: ostiary headers --socket PATH');
+  const { socket, rest } = takeSocket(args);
+  if (rest.length > 0) throw new Failure('usage', 'usage: ostiary headers [--socket PATH]');
   const { authorizationHeaders } = await import('./agents/headers.ts');
   process.stdout.write(`${await authorizationHeaders(socket)}\n`);
 }

@@ -20,7 +20,8 @@ const fromOthers = ['SIGTERM', 'SIGHUP', 'SIGUSR2'] as const;
 
 function startFailure({ command }: AgentSpec, { code, message }: NodeJS.ErrnoException): Failure {
   return new Failure('failure', `cannot start ${command}: ${code ?? message}`, {
-    hint: code === 'ENOENT' ? 'is it installed and on your PATH?' : `ls -l ${command}`,
+    // A name that is looked up: EACCES may come from any directory on the way.
+    hint: command.includes('/') ? `ls -l ${command}` : `command -v ${command}: is it on your PATH?`,
   });
 }
 

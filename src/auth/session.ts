@@ -56,8 +56,8 @@ export interface SessionPorts {
   readonly onEnd: (session: Session, reason: string) => void;
 }
 
-/** Characters of a session's id: 16 random bytes in base64url. */
-export const SESSION_ID_LENGTH = 22;
+/** Characters of a session's id: 16 random bytes in hex, which no command line takes for an option. */
+export const SESSION_ID_LENGTH = 32;
 
 const BEARER = /^bearer ([A-Za-z0-9_-]{43})$/i;
 
@@ -80,7 +80,7 @@ export class Sessions {
     if (this.#entries.size >= limits.sessions)
       return refuse('limit_reached', `${limits.sessions} sessions are open`);
     const now = this.#ports.now();
-    const id = this.#ports.random(16).toString('base64url');
+    const id = this.#ports.random(SESSION_ID_LENGTH / 2).toString('hex');
     const session: Session = Object.freeze({ id, createdAt: now, ...wanted });
     this.#entries.set(id, { session, tokens: [], lastUsed: now, connections: 0 });
     return session;

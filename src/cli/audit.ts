@@ -105,7 +105,7 @@ function report(file: string, verified: Verified, heads: readonly KeptHead[]): s
     lines.push(`not proven: that the end is there: ${headFile(file)} is missing or damaged`);
   if (upTo < records)
     lines.push(
-      `not proven: that records after ${upTo} were not rewritten or cut off by somebody who can write the log and its head file`,
+      `not proven: that ${upTo === 0 ? 'no records' : `no records after ${upTo}`} were rewritten or cut off by somebody who can write the log and its head file`,
     );
   if (foreign.length === 0)
     lines.push('hint: keep the output of ostiary audit head elsewhere, and give it with --head');

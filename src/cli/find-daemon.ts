@@ -57,12 +57,14 @@ async function firstLine(stream: Readable): Promise<string | null> {
   return null;
 }
 
-/** What a daemon that did not start said, from where its part of the log begins. */
-function lastWords(logFile: string, from: number): string {
+/** What a daemon that did not start said and advised, from where its part of the log begins. */
+function lastWords(logFile: string, from: number): Failure {
   const said = readFileSync(logFile).subarray(from).toString().split('\n');
-  return (
-    said.find((line) => line.startsWith('ostiary: '))?.slice('ostiary: '.length) ?? 'the daemon did not start'
-  );
+  const after = (start: string): string | undefined =>
+    said.find((line) => line.startsWith(start))?.slice(start.length);
+  return new Failure('daemon', after('ostiary: ') ?? 'the daemon did not start', {
+    hint: after('  try: ') ?? `tail ${logFile}`,
+  });
 }
 
 /** The passphrase, if this configuration and vault need one: asked here, where the terminal is. */
@@ -118,8 +120,7 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
   const line = await firstLine(child.stdout as Readable);
   clearTimeout(timer);
   passphrase?.fill(0);
-  if (line === null || !line.startsWith('{'))
-    throw new Failure('daemon', lastWords(logFile, logStart), { hint: `tail ${logFile}` });
+  if (line === null || !line.startsWith('{')) throw lastWords(logFile, logStart);
   return { ready: JSON.parse(line) as Ready, pid: child.pid as number, lifeline, exited };
 }
 

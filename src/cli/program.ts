@@ -9,12 +9,12 @@ function shimCommands(): Command[] {
     new Command('connect')
       .description('stdio MCP server of one upstream; what mcp-config.json makes the agent start')
       .argument('<upstream>')
-      .requiredOption('--socket <path>', "the session's socket"),
+      .option('--socket <path>', "the session's socket, if not $OSTIARY_SOCKET"),
     new Command('headers')
       .description(
         'print the headers of a fresh session token as JSON; what an HTTP client asks as its headers helper',
       )
-      .requiredOption('--socket <path>', "the session's socket"),
+      .option('--socket <path>', "the session's socket, if not $OSTIARY_SOCKET"),
   ];
 }
 

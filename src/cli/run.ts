@@ -1,5 +1,5 @@
 /** `ostiary run -- AGENT…`: an agent with a session, and without a secret in its environment or configuration. */
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { type AgentExit, runAgent } from '../agents/launch.ts';
@@ -7,9 +7,8 @@ import { renderMcpConfig } from '../agents/mcp-config.ts';
 import { loadConfig } from '../config/load.ts';
 import { agentEnvironment } from '../environment.ts';
 import { Failure } from '../errors.ts';
-import { writeAtomic } from '../files.ts';
 import { Watchdog } from '../os/watchdog.ts';
-import type { ControlClient } from './control.ts';
+import type { ControlClient, Lease } from './control.ts';
 import { type DaemonChoice, findDaemon } from './find-daemon.ts';
 import { levelInForce } from './level.ts';
 import { mainFile } from './main-file.ts';
@@ -48,6 +47,19 @@ function endAs({ code, signal }: AgentExit): void {
   process.exitCode = 1;
 }
 
+/** The file is removed at the end, so it must not be one that was there before. */
+function writeNew(path: string, text: string): void {
+  try {
+    writeFileSync(path, text, { flag: 'wx', mode: 0o600 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Failure('usage', code === 'EEXIST' ? 'file exists already' : `cannot be written: ${code}`, {
+      place: { file: path },
+      hint: 'give --config-out a new file: it is removed when the agent ends',
+    });
+  }
+}
+
 async function run(command: string, args: readonly string[], options: RunOptions): Promise<void> {
   const config = loadConfig({ config: options.config, env: process.env });
   if (config.upstreams.size === 0)
@@ -56,30 +68,25 @@ async function run(command: string, args: readonly string[], options: RunOptions
     });
   const daemon = await findDaemon(options);
   const watchdog = Watchdog.start();
+  let lease: Lease | null = null;
   let configFile: string | null = null;
   let exit: AgentExit;
   try {
-    const { report, release } = await daemon.client.lease({
-      profile: options.profile,
-      label: basename(command),
-      token: false,
-    });
+    lease = await daemon.client.lease({ profile: options.profile, label: basename(command), token: false });
+    const { upstreams, socket, url: endpoint } = lease.report;
     const env = await cleanEnvironment(daemon.client, [...config.agent.env, ...options.env]);
-    configFile = resolve(options.configOut ?? join(dirname(report.socket), 'mcp-config.json'));
-    const { upstreams, socket } = report;
-    const url = options.http === true ? (report.url ?? undefined) : undefined;
-    writeAtomic(
-      configFile,
-      renderMcpConfig({ upstreams, socket, url, node: process.execPath, main: mainFile }),
-    );
+    const url = options.http === true ? (endpoint ?? undefined) : undefined;
+    const text = renderMcpConfig({ upstreams, socket, url, node: process.execPath, main: mainFile });
+    const path = resolve(options.configOut ?? join(dirname(socket), 'mcp-config.json'));
+    writeNew(path, text);
+    configFile = path;
     if (options.quiet !== true) process.stderr.write(`ostiary: ${levelInForce}\n`);
-    const path = configFile;
     let agent = 0;
     exit = await runAgent(
       {
         command,
         args: args.map((arg) => arg.replaceAll(PLACEHOLDER, path)),
-        env: { ...env, OSTIARY_MCP_CONFIG: path },
+        env: { ...env, OSTIARY_MCP_CONFIG: path, OSTIARY_SOCKET: socket },
       },
       (pid) => {
         agent = pid;
@@ -88,8 +95,8 @@ async function run(command: string, args: readonly string[], options: RunOptions
     );
     // Its number is free for others now.
     watchdog.releaseProcess(agent);
-    release();
   } finally {
+    lease?.release();
     if (configFile !== null) rmSync(configFile, { force: true });
     await Promise.all([daemon.release(), watchdog.close()]);
   }

@@ -35,7 +35,7 @@ export function unlockBy({ passphraseFd }: UnlockOptions): Unlock {
 export function keyFileWarning(directory: string): readonly [string, string] {
   return [
     `vault key: in ${keyFile(directory)}, readable by you alone; keeps the secrets from other users, and from whoever gets a copy of the vault but not of the key`,
-    'it keeps nothing from programs that run as you, such as an agent: start those with ostiary run, or make the vault with ostiary vault init --passphrase',
+    'it keeps nothing from programs that run as you, such as an agent; ostiary vault init --passphrase, before the first secret, makes a vault that does at rest',
   ];
 }
 

@@ -112,7 +112,7 @@ export class Home {
       XDG_STATE_HOME: join(this.directory, 'state'),
       XDG_RUNTIME_DIR: join(this.directory, 'run'),
       TMPDIR: this.scratch,
-      PATH: process.env.PATH ?? '/usr/bin:/bin',
+      PATH: '/usr/local/bin:/usr/bin:/bin',
     };
     t.after(async () => {
       await this.killAll();

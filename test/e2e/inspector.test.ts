@@ -45,7 +45,17 @@ function install(): { bin: string } | { skip: string } {
   mkdirSync(fresh, { recursive: true });
   for (const name of ['package.json', 'package-lock.json'])
     copyFileSync(join(manifests, name), join(fresh, name));
-  const flags = ['ci', '--ignore-scripts', '--omit=optional', '--no-audit', '--no-fund', '--loglevel=error'];
+  const flags = [
+    'ci',
+    '--ignore-scripts',
+    '--omit=optional',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+    '--fetch-retries=1',
+    '--fetch-retry-mintimeout=500',
+    '--fetch-retry-maxtimeout=1000',
+  ];
   const npm: SpawnSyncReturns<string> = spawnSync('npm', flags, {
     cwd: fresh,
     encoding: 'utf8',

@@ -202,7 +202,7 @@ describe('an end that was asked for', { concurrency: 3 }, () => {
     });
 });
 
-test('a daemon clears what a killed one left', {}, async (t) => {
+test('a daemon clears what a killed one left', async (t) => {
   const home = homeWithFixtures(t);
   process.kill(await startWithSession(home), 'SIGKILL');
   await home.up();

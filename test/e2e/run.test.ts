@@ -1,7 +1,7 @@
 /** `ostiary run -- AGENT`: what it gives to the agent, what it keeps from it, and how it ends. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { mainFile } from '../../src/cli/main-file.ts';
@@ -86,7 +86,7 @@ describe('how it ends', { concurrency: 2 }, () => {
     assert.equal(ended.code, 1);
     assert.equal(
       ended.stderr,
-      'ostiary: cannot start no-such-agent: ENOENT\n  try: is it installed and on your PATH?\n',
+      'ostiary: cannot start no-such-agent: ENOENT\n  try: command -v no-such-agent: is it on your PATH?\n',
     );
     assert.deepEqual(home.remains(), []);
   });
@@ -270,6 +270,18 @@ describe('what cannot work is said', { concurrency: 2 }, () => {
     const ended = await runShell(home, 'echo started');
     assert.equal(ended.code, 3);
     assert.match(ended.stderr, /^ostiary: no upstreams are configured\n {2}try: ostiary config example/);
+  });
+
+  test('a runtime directory whose path leaves no room for a socket', async (t) => {
+    const home = homeWithChatty(t);
+    const deep = join(home.scratch, 'x'.repeat(60));
+    mkdirSync(deep, { mode: 0o700 });
+    const ended = await runShell(home, 'echo started', [], [], { env: { XDG_RUNTIME_DIR: deep } });
+    assert.equal(ended.code, 4);
+    assert.match(
+      ended.stderr,
+      /^ostiary: socket path is longer than \d+ bytes: .*\n {2}try: set XDG_RUNTIME_DIR/,
+    );
   });
 
   test('a secret that is missing: the call fails and names it, and so do log and audit', async (t) => {

@@ -1,0 +1,257 @@
+/** C5: mutated messages. Nothing crashes, nothing hangs, nothing reaches somebody else. Seeds are printed on failure. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { isRefusal } from '../../src/errors.ts';
+import { elements, members, skipSpace } from '../../src/json.ts';
+import { type ClientMessage, parseClientMessage, readEnvelope } from '../../src/jsonrpc.ts';
+import { HttpClient, handshake, LineClient, type Message, textOf } from '../support/client.ts';
+import { bearer, portOf, sharedDaemon, socketOf } from '../support/daemon.ts';
+import { fixtureServer } from '../support/servers.ts';
+
+const limit = { interruptAfterTimeLimit: 6_000, numRuns: 200_000, markInterruptAsFailure: false };
+
+const id = fc.oneof(fc.integer(), fc.string(), fc.double(), fc.constant(null), fc.constant([]));
+const name = fc.constantFrom('echo', 'pid', 'received', 'nothing', '__proto__');
+
+const method = fc.constantFrom(
+  'ping',
+  'tools/call',
+  'tools/list',
+  'initialize',
+  'notifications/cancelled',
+  'x',
+);
+const params = fc.record({ name, arguments: fc.jsonValue(), _meta: fc.jsonValue() }, { requiredKeys: [] });
+
+/** Right messages, such that are right in most of their parts, and any JSON. */
+const message = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc.record(
+      { jsonrpc: fc.constant('2.0'), id: fc.oneof(fc.integer(), fc.string()), method, params },
+      { requiredKeys: ['jsonrpc', 'method'] },
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.oneof(
+      fc.record({ jsonrpc: fc.constant('2.0'), id: fc.integer(), result: fc.jsonValue() }),
+      fc.record({ jsonrpc: fc.constant('2.0'), id: fc.string(), error: fc.jsonValue() }),
+    ),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record(
+      {
+        jsonrpc: fc.constantFrom('2.0', '1.0', 2),
+        id,
+        method: fc.oneof(method, fc.constant(7)),
+        params: fc.oneof(params, fc.jsonValue()),
+        result: fc.jsonValue(),
+        error: fc.jsonValue(),
+      },
+      { requiredKeys: [] },
+    ),
+  },
+  { weight: 1, arbitrary: fc.jsonValue() },
+);
+
+const junk = fc.constantFrom(
+  '"',
+  '\\',
+  '{',
+  '}',
+  '[',
+  ']',
+  ',',
+  ':',
+  '\0',
+  '\u00ff',
+  ' ',
+  '\r',
+  '1',
+  'e',
+  '\\u0000',
+  '\ud800',
+  ',"id":1',
+  '"method":"x",',
+  '[[[[',
+);
+
+/** The text of a message after some cuts, insertions and exchanges. */
+const mutated = fc
+  .tuple(
+    message,
+    fc.array(fc.tuple(fc.nat(), fc.constantFrom('cut', 'insert', 'flip', 'double'), junk), { maxLength: 4 }),
+  )
+  .map(([value, mutations]) => {
+    let bytes = Buffer.from(JSON.stringify(value) ?? '');
+    for (const [where, how, piece] of mutations) {
+      const at = where % (bytes.length + 1);
+      const [head, tail] = [bytes.subarray(0, at), bytes.subarray(at)];
+      if (how === 'cut') bytes = Buffer.concat([head, tail.subarray(1 + (where % 7))]);
+      else if (how === 'insert') bytes = Buffer.concat([head, Buffer.from(piece), tail]);
+      else if (how === 'double') bytes = Buffer.concat([head, tail, tail]);
+      else if (tail.length > 0)
+        bytes = Buffer.concat([head, Buffer.of((tail[0] as number) ^ (1 << (where % 8))), tail.subarray(1)]);
+    }
+    return bytes;
+  });
+
+const anything = fc.oneof(
+  { weight: 4, arbitrary: mutated },
+  { weight: 1, arbitrary: fc.uint8Array().map((one) => Buffer.from(one)) },
+);
+
+/** What an independent reader makes of accepted bytes has to be what we judged. */
+function checkAccepted(bytes: Buffer, accepted: ClientMessage): void {
+  assert.ok(!accepted.bytes.includes('\n') && !accepted.bytes.includes('\r'));
+  assert.equal(accepted.bytes.length, bytes.length);
+  const read = JSON.parse(accepted.bytes.toString()) as Message;
+  assert.equal(read.jsonrpc, '2.0');
+  assert.equal(read.id ?? null, accepted.id);
+  assert.equal(read.method ?? '', accepted.method);
+  if (accepted.kind === 'request') assert.ok(read.id !== undefined && read.method !== undefined);
+  if (accepted.kind === 'notification') assert.ok(read.id === undefined && read.method !== undefined);
+  if (accepted.kind === 'response') assert.ok(read.method === undefined);
+  // The reader of upstreams' bytes agrees with it.
+  const envelope = readEnvelope(accepted.bytes);
+  assert.deepEqual(
+    [envelope?.kind, envelope?.id, envelope?.method],
+    [accepted.kind, accepted.id, accepted.method],
+  );
+}
+
+test('C5: parseClientMessage takes or refuses, and never throws', () => {
+  let accepted = 0;
+  const property = fc.property(anything, (bytes) => {
+    const before = Buffer.from(bytes);
+    const result = parseClientMessage(bytes);
+    assert.deepEqual(bytes, before, 'what came is left as it was');
+    if (isRefusal(result)) return;
+    accepted++;
+    checkAccepted(bytes, result);
+  });
+  fc.assert(property, limit);
+  assert.ok(accepted > 100, `only ${accepted} messages were accepted`);
+});
+
+test('C5: readEnvelope reads every JSON object as JSON.parse does, and never throws on anything else', () => {
+  fc.assert(
+    fc.property(anything, (bytes) => {
+      const envelope = readEnvelope(bytes);
+      let read: unknown;
+      try {
+        read = JSON.parse(bytes.toString());
+      } catch {
+        return;
+      }
+      if (typeof read !== 'object' || read === null || Array.isArray(read)) {
+        assert.equal(envelope, null);
+        return;
+      }
+      const { id, method, error, result } = read as Message;
+      const isMessage =
+        typeof method === 'string' || (method === undefined && (error !== undefined || result !== undefined));
+      assert.equal(envelope !== null, isMessage);
+      if (envelope === null) return;
+      assert.equal(envelope.method, method ?? '');
+      if (typeof id === 'string' || (typeof id === 'number' && Number.isFinite(id)))
+        assert.equal(envelope.id, id);
+      if (method === undefined) assert.equal(envelope.failed, error !== undefined);
+    }),
+    limit,
+  );
+});
+
+test('C5: byte ranges are the values that JSON.parse finds', () => {
+  fc.assert(
+    fc.property(fc.dictionary(fc.string(), fc.jsonValue()), fc.nat({ max: 4 }), (object, indent) => {
+      const bytes = Buffer.from(JSON.stringify(object, null, indent));
+      const found = members(bytes, skipSpace(bytes, 0));
+      assert.deepEqual([...(found?.values.keys() ?? [])].sort(), Object.keys(object).sort());
+      for (const [key, { start, end }] of found?.values ?? []) {
+        const value: unknown = JSON.parse(bytes.toString('utf8', start, end));
+        assert.deepEqual(value, JSON.parse(JSON.stringify(object[key])));
+        if (!Array.isArray(value)) continue;
+        const parts = elements(bytes, { start, end })?.map((span) =>
+          JSON.parse(bytes.toString('utf8', span.start, span.end)),
+        );
+        assert.deepEqual(parts, value);
+      }
+    }),
+    { ...limit, interruptAfterTimeLimit: 3_000 },
+  );
+});
+
+describe('C5 the live relay', () => {
+  const daemon = sharedDaemon({ config: { upstreams: { chatty: fixtureServer('chatty') } } });
+
+  /** The fixture itself falls over params of null. */
+  const harmless = anything.filter((bytes) => !/"params"\s*:\s*null/.test(bytes.toString()));
+  const lines = fc.array(harmless, { minLength: 1, maxLength: 40 });
+
+  const ownLog = (): string =>
+    daemon()
+      .log()
+      .split('\n')
+      .filter((line) => !line.includes('"stderr"'))
+      .join('\n');
+
+  test('C5: mutated lines on one connection: it answers on, and a neighbour hears nothing of it', async (t) => {
+    const [attacker, neighbour] = await Promise.all(
+      [1, 2].map(async () => LineClient.upgrade(socketOf(await daemon().newSession()), '/mcp/chatty')),
+    );
+    if (attacker === undefined || neighbour === undefined) throw new Error('no clients');
+    t.after(() => [attacker, neighbour].forEach((one) => void one.close()));
+    for (const one of [attacker, neighbour]) await handshake(one);
+    const heard = neighbour.lines.length;
+    let round = 0;
+    const property = fc.asyncProperty(lines, async (bytes) => {
+      round++;
+      attacker.sendRaw(Buffer.concat(bytes.flatMap((line) => [line, Buffer.from('\n')])));
+      for (const one of [attacker, neighbour]) {
+        const text = `round ${round}`;
+        const call = await one.request(
+          'tools/call',
+          { name: 'echo', arguments: { text } },
+          { id: `check ${round}`, timeoutMs: 5_000 },
+        );
+        assert.equal(textOf(call), text);
+      }
+    });
+    await fc.assert(property, { numRuns: 100_000, interruptAfterTimeLimit: 6_000, endOnFailure: true });
+    assert.equal(neighbour.lines.length - heard, round, 'the neighbour got its own answers alone');
+    assert.ok(
+      attacker.lines.every(({ message }) => message !== undefined),
+      'each line is a JSON object',
+    );
+    assert.doesNotMatch(ownLog(), /uncaught|unhandled|TypeError|RangeError/i);
+  });
+
+  test('C5: mutated bodies over HTTP: each is answered', async (t) => {
+    const client = new HttpClient(
+      portOf(daemon()),
+      '/mcp/chatty',
+      bearer(await daemon().newSession({ token: true })),
+    );
+    t.after(() => client.close());
+    await handshake(client);
+    const property = fc.asyncProperty(harmless, async (bytes) => {
+      const reply = await client.post(bytes);
+      const body = await reply.body();
+      assert.ok([200, 202, 400, 404].includes(reply.status), String(reply.status));
+      if (body.length > 0 && reply.headers['content-type'] === 'application/json')
+        JSON.parse(body.toString());
+    });
+    await fc.assert(property, { numRuns: 100_000, interruptAfterTimeLimit: 5_000, endOnFailure: true });
+    const call = await client.request(
+      'tools/call',
+      { name: 'echo', arguments: { text: 'after' } },
+      { id: 'after' },
+    );
+    assert.equal(textOf(call), 'after');
+    assert.doesNotMatch(ownLog(), /uncaught|unhandled|TypeError|RangeError/i);
+  });
+});

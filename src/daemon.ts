@@ -172,6 +172,7 @@ export class Daemon {
       peerOf: (socket) => peerOf(socket, 'session'),
       ownUid: this.#ownUid,
       refused: (reason, peer) => refused(refuse('peer_refused', reason), peer, null),
+      failed: (error) => this.#log.error({ err: error }, 'control request failed'),
     });
     let resolveStopped = (): void => {};
     this.stopped = new Promise((resolve) => {

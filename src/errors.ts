@@ -73,6 +73,10 @@ export const exitCodes = {
   credential: 5,
   /** `audit verify` found the log broken. */
   audit: 6,
+  /** The agent's command cannot be executed; as in a shell. */
+  notExecutable: 126,
+  /** The agent's command does not exist; as in a shell. */
+  notFound: 127,
 } as const;
 
 export type ExitKind = keyof typeof exitCodes;

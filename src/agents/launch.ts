@@ -19,7 +19,8 @@ const fromTerminal = ['SIGINT', 'SIGQUIT'] as const;
 const fromOthers = ['SIGTERM', 'SIGHUP', 'SIGUSR2'] as const;
 
 function startFailure({ command }: AgentSpec, { code, message }: NodeJS.ErrnoException): Failure {
-  return new Failure('failure', `cannot start ${command}: ${code ?? message}`, {
+  const kind = code === 'ENOENT' ? 'notFound' : code === 'EACCES' ? 'notExecutable' : 'failure';
+  return new Failure(kind, `cannot start ${command}: ${code ?? message}`, {
     // A name that is looked up: EACCES may come from any directory on the way.
     hint: command.includes('/') ? `ls -l ${command}` : `command -v ${command}: is it on your PATH?`,
   });

@@ -18,7 +18,8 @@ function failureOf(status: number | undefined, body: string): Failure {
   } catch {
     // Not ours to parse: the status has to do.
   }
-  return new Failure('daemon', reason);
+  // What the user named does not exist there: a profile, a session.
+  return new Failure(status === 404 ? 'usage' : 'daemon', reason);
 }
 
 async function text(response: IncomingMessage): Promise<string> {

@@ -70,10 +70,14 @@ async function run(command: string, args: readonly string[], options: RunOptions
   const watchdog = Watchdog.start();
   let lease: Lease | null = null;
   let configFile: string | null = null;
+  let over = false;
   let exit: AgentExit;
   try {
     lease = await daemon.client.lease({ profile: options.profile, label: basename(command), token: false });
     const { upstreams, socket, url: endpoint } = lease.report;
+    void lease.lost.then(() => {
+      if (!over) process.stderr.write('ostiary: the daemon ended: the agent has lost its upstreams\n');
+    });
     const env = await cleanEnvironment(daemon.client, [...config.agent.env, ...options.env]);
     const url = options.http === true ? (endpoint ?? undefined) : undefined;
     const text = renderMcpConfig({ upstreams, socket, url, node: process.execPath, main: mainFile });
@@ -96,6 +100,7 @@ async function run(command: string, args: readonly string[], options: RunOptions
     // Its number is free for others now.
     watchdog.releaseProcess(agent);
   } finally {
+    over = true;
     lease?.release();
     if (configFile !== null) rmSync(configFile, { force: true });
     await Promise.all([daemon.release(), watchdog.close()]);

@@ -79,6 +79,8 @@ async function list(only: string | undefined, options: ToolOptions): Promise<voi
   const failed: string[] = [];
   await withSession(options, 'ostiary list', async ({ socket, upstreams }) => {
     if (only !== undefined && !upstreams.includes(only)) throw noSuchUpstream(only, upstreams);
+    if (upstreams.length === 0)
+      throw new Failure('config', 'no upstreams in this profile', { hint: 'ostiary config check' });
     const found: Record<string, Tool[]> = {};
     await Promise.all(
       (only === undefined ? upstreams : [only]).map(async (upstream) => {
@@ -94,7 +96,7 @@ async function list(only: string | undefined, options: ToolOptions): Promise<voi
       for (const [upstream, tools] of Object.entries(found).sort(([a], [b]) => (a < b ? -1 : 1)))
         for (const { name, description } of tools)
           process.stdout.write(
-            `${upstream}/${printable(name)}  ${printable((description ?? '').split('\n')[0] ?? '')}\n`,
+            `${printable(`${upstream}/${name}  ${description?.split('\n')[0] ?? ''}`).trimEnd()}\n`,
           );
   });
   if (failed.length > 0)

@@ -69,7 +69,7 @@ export class Watchdog {
     const watchdog = new Watchdog(tools);
     if (watchdog.pid === null)
       throw new Failure('failure', `cannot start the watchdog ${watchdog.#shell[0]}`, {
-        hint: `try: ls -l ${watchdog.#shell[0]}`,
+        hint: `ls -l ${watchdog.#shell[0]}`,
       });
     return watchdog;
   }

@@ -8,7 +8,7 @@ import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { type Context, Hono } from 'hono';
 import type { Peer } from '../auth/session.ts';
-import { isRefusal, type Refusal, refuse } from '../errors.ts';
+import { Failure, isRefusal, type Refusal, refuse } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { readBody } from './http.ts';
 import { statusOf } from './wire.ts';
@@ -47,6 +47,8 @@ export interface ControlPorts {
   readonly peerOf: (socket: Socket) => Promise<Peer | null>;
   readonly ownUid: number;
   readonly refused: (reason: string, peer: Peer | null) => void;
+  /** An error that is no refusal. */
+  readonly failed: (error: Error) => void;
 }
 
 type App = Hono<{ Bindings: HttpBindings }>;
@@ -119,7 +121,11 @@ function routes(ports: ControlPorts): App {
     setImmediate(ports.shutdown);
     return context.body(null, 202);
   });
-  app.onError((_error, context) => context.json({ error: 'internal error: see the daemon log' }, 500));
+  app.onError((error, context) => {
+    ports.failed(error);
+    const said = error instanceof Failure ? error.message : 'internal error: see the daemon log';
+    return context.json({ error: said }, 500);
+  });
   return app;
 }
 

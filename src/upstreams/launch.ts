@@ -80,7 +80,7 @@ function startError(spec: LaunchSpec, error: unknown): Failure {
   };
   const what = meaning[code] === undefined ? code : `${meaning[code]} (${code})`;
   return new Failure('failure', `upstream ${spec.name}: cannot start ${spec.command}: ${what}`, {
-    hint: `try: ls -l ${spec.command}`,
+    hint: `ls -l ${spec.command}`,
   });
 }
 

@@ -222,7 +222,10 @@ describe('C5 the live relay', () => {
       }
     });
     await fc.assert(property, { numRuns: 100_000, interruptAfterTimeLimit: 6_000, endOnFailure: true });
-    assert.equal(neighbour.lines.length - heard, round, 'the neighbour got its own answers alone');
+    const ids = neighbour.lines.slice(heard).map(({ message }) => message?.id);
+    // The time limit may have come in the middle of the last round.
+    const expected = Array.from({ length: round }, (_, n) => `check ${n + 1}`);
+    assert.deepEqual(ids, expected.slice(0, Math.max(ids.length, round - 1)), 'its own answers alone');
     assert.ok(
       attacker.lines.every(({ message }) => message !== undefined),
       'each line is a JSON object',

@@ -77,8 +77,12 @@ describe('a wrong command line: exit code 2, what is wrong on stderr', { concurr
     [['secret', 'set'], /^ostiary: missing required argument 'NAME'\n/],
     [['run'], /^ostiary: missing required argument 'agent'\n/],
     [['session', 'end'], /^ostiary: missing required argument 'id'\n/],
-    [['connect', 'a'], /^ostiary: usage: ostiary connect --socket PATH UPSTREAM\n/],
-    [['headers'], /^ostiary: usage: ostiary headers --socket PATH\n/],
+    [['connect', 'a'], /^ostiary: expected --socket PATH, or OSTIARY_SOCKET/],
+    [['headers'], /^ostiary: expected --socket PATH, or OSTIARY_SOCKET/],
+    [
+      ['connect', '--socket', '/x', 'a', 'b'],
+      /^ostiary: usage: ostiary connect \[--socket PATH\] UPSTREAM\n/,
+    ],
     [['audit', 'tail', '-n', 'many'], /^ostiary: option '-n, --lines <n>' argument 'many' is invalid/],
   ];
   for (const [args, message] of wrong)

@@ -1,7 +1,7 @@
 /** `ostiary run -- AGENT`: what it gives to the agent, what it keeps from it, and how it ends. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { mainFile } from '../../src/cli/main-file.ts';
@@ -83,7 +83,7 @@ describe('how it ends', { concurrency: 2 }, () => {
   test('an agent that is not there', async (t) => {
     const home = homeWithChatty(t);
     const ended = await home.ostiary(['run', '--quiet', '--', 'no-such-agent']);
-    assert.equal(ended.code, 1);
+    assert.equal(ended.code, 127);
     assert.equal(
       ended.stderr,
       'ostiary: cannot start no-such-agent: ENOENT\n  try: command -v no-such-agent: is it on your PATH?\n',
@@ -117,6 +117,27 @@ describe('what the agent gets', { concurrency: 2 }, () => {
     const named = await runShell(home, show, ['--config-out', 'tmp/my.json'], ['{mcp-config}']);
     assert.equal(named.stdout.split('\n')[0], join(home.scratch, 'my.json'), named.stderr);
     assert.equal(existsSync(join(home.scratch, 'my.json')), false);
+  });
+
+  test('its session by variable: connect and headers need no option', async (t) => {
+    const home = homeWithChatty(t);
+    const ping =
+      '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}';
+    const show = `printf '%s\\n' '${ping}' | '${process.execPath}' '${mainFile}' connect chatty; '${process.execPath}' '${mainFile}' headers`;
+    const { stdout, stderr } = await runShell(home, show);
+    const [answer = '', headers = ''] = stdout.split('\n');
+    assert.equal((JSON.parse(answer) as { id: number }).id, 1, stderr);
+    assert.match(headers, /^\{"Authorization":"Bearer [A-Za-z0-9_-]{43}"\}$/);
+  });
+
+  test('a file that is there already is not replaced by --config-out, nor removed', async (t) => {
+    const home = homeWithChatty(t);
+    const mine = join(home.scratch, 'mine.json');
+    writeFileSync(mine, 'mine');
+    const ended = await runShell(home, 'echo started', ['--config-out', mine]);
+    assert.deepEqual([ended.code, ended.stdout], [2, '']);
+    assert.match(ended.stderr, /mine\.json: file exists already/);
+    assert.equal(readFileSync(mine, 'utf8'), 'mine');
   });
 
   test('servers by HTTP with --http, their token from the headers helper and nowhere else', async (t) => {
@@ -159,7 +180,15 @@ describe('what the agent gets', { concurrency: 2 }, () => {
       LANG: 'C.UTF-8',
     };
     const seen = await environment(home, ['--env', 'ONE'], { env });
-    const expected = [...Object.keys(home.env), 'LANG', 'TERM', 'MY_OWN', 'ONE', 'OSTIARY_MCP_CONFIG'];
+    const expected = [
+      ...Object.keys(home.env),
+      'LANG',
+      'TERM',
+      'MY_OWN',
+      'ONE',
+      'OSTIARY_MCP_CONFIG',
+      'OSTIARY_SOCKET',
+    ];
     assert.deepEqual(
       Object.keys(seen)
         .filter((name) => name !== 'LANGUAGE')

@@ -201,7 +201,7 @@ export class Daemon {
       await this.#broker.acquire(usesVault);
     // Only Linux tells whose a TCP connection is; elsewhere there are the session sockets.
     if (process.platform === 'linux') {
-      this.#tcp = this.#agents.serverFor(() => ({ kind: 'tcp', port: this.#port }));
+      this.#tcp = this.#agents.serverFor('tcp', () => ({ kind: 'tcp', port: this.#port }));
       await listenOnLoopback(this.#tcp, config.listen.port);
       this.#port = (this.#tcp.address() as AddressInfo).port;
     }

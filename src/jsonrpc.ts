@@ -69,7 +69,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 /** 1e400 is a number in JSON and none in JavaScript: an answer to it could not be told from others. */
-function isId(value: unknown): value is MessageId {
+export function isId(value: unknown): value is MessageId {
   return typeof value === 'string' || (typeof value === 'number' && Number.isFinite(value));
 }
 

@@ -123,7 +123,7 @@ test('C1: no key of what JSON.stringify wrote occurs twice; with one doubled it 
 
 test('depth is counted in objects and lists', () => {
   const nest = (depth: number): unknown =>
-    JSON.parse('[{"a":'.repeat(depth / 2) + '1' + '}]'.repeat(depth / 2));
+    JSON.parse(`${'[{"a":'.repeat(depth / 2)}1${'}]'.repeat(depth / 2)}`);
   assert.equal(deeperThan(7, 0), false);
   assert.equal(deeperThan([], 0), true);
   assert.equal(deeperThan(nest(64), 64), false);

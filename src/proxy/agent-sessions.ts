@@ -40,7 +40,7 @@ export class AgentSessions {
     const { id, profile, uid, label } = session;
     try {
       privateDirectory(join(privateDirectory(directory), id));
-      const server = agents.serverFor(() => ({ kind: 'session', session: id }));
+      const server = agents.serverFor('session', () => ({ kind: 'session', session: id }));
       this.#servers.set(id, server);
       await listenPrivately(server, this.socketOf(id));
       await audit.record({ event: 'session.opened', session: id, profile, uid, label, socket: true });

@@ -9,7 +9,7 @@ import type { Grant } from '../auth/grant.ts';
 import type { Caller } from '../auth/session.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import { members, skipSpace } from '../json.ts';
-import { type ClientMessage, type Envelope, idKey, type MessageId } from '../jsonrpc.ts';
+import { type ClientMessage, type Envelope, idKey, isId, type MessageId } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
 import { type Answer, redact } from '../upstreams/answer.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from '../upstreams/upstream.ts';
@@ -177,9 +177,12 @@ export class Conversation {
   forward(grant: Grant, upstream: Upstream, message: ClientMessage): Refusal | undefined {
     if (this.#closed) return refuse('bad_session', 'the conversation has ended');
     if (message.method === 'notifications/initialized') this.#initialized = message;
-    // A cancel for what is not in flight here names another's request, or one that was answered (C4).
-    if (message.method === 'notifications/cancelled' && !this.#inFlight(message.params.requestId))
-      return undefined;
+    if (message.method === 'notifications/cancelled') {
+      const { requestId } = message.params;
+      // What is not in flight here is another's request, or was answered (C4).
+      if (!isId(requestId) || !this.#pending.has(requestId)) return undefined;
+      this.#pending.cancel(requestId);
+    }
     const refusal = upstream.send(grant, message.bytes);
     if (refusal !== undefined || message.kind !== 'request') return refusal;
     const id = message.id as MessageId;
@@ -191,10 +194,6 @@ export class Conversation {
       setTimeout(() => this.#timeout(id, upstream), wait),
     );
     return undefined;
-  }
-
-  #inFlight(id: unknown): boolean {
-    return (typeof id === 'string' || typeof id === 'number') && this.#pending.has(id);
   }
 
   #timeout(id: MessageId, upstream: Upstream): void {
@@ -293,7 +292,7 @@ export class Conversation {
 
   /** The stream for a message that answers nothing: see the class comment. */
   #sinkFor(envelope: Envelope, bytes: Buffer): Sink | null {
-    const pending = this.#pending.onlySent() ?? this.#inProgress(envelope, bytes);
+    const pending = this.#pending.onlyLive() ?? this.#inProgress(envelope, bytes);
     if (pending?.sink.open && pending.sink.takesMessages) return pending.sink;
     return this.#standing?.open ? this.#standing : null;
   }

@@ -15,6 +15,8 @@ export interface Pending {
   readonly startedAt: number;
   /** Set once the upstream has it. */
   readonly sent?: { readonly grant: Grant; readonly timer: NodeJS.Timeout };
+  /** The client wants no answer any more, and the upstream need not give one (MCP, "Cancellation"). */
+  readonly cancelled: boolean;
 }
 
 /** A request that the upstream has. */
@@ -26,7 +28,8 @@ function isSent(pending: Pending | undefined): pending is Sent {
 
 export class PendingRequests {
   readonly #requests = new Map<string, Pending>();
-  #sent = 0;
+  /** How many the upstream has that were not cancelled. */
+  #live = 0;
 
   get size(): number {
     return this.#requests.size;
@@ -46,6 +49,7 @@ export class PendingRequests {
       sink,
       progressToken: token === undefined ? undefined : JSON.stringify(token),
       startedAt: performance.now(),
+      cancelled: false,
     });
     return undefined;
   }
@@ -62,7 +66,15 @@ export class PendingRequests {
       return;
     }
     this.#requests.set(idKey(id), { ...pending, sent: { grant, timer } });
-    this.#sent++;
+    if (!pending.cancelled) this.#live++;
+  }
+
+  /** It keeps its place, for an answer that is on the way already, but nothing else belongs to it any more. */
+  cancel(id: MessageId): void {
+    const pending = this.#requests.get(idKey(id));
+    if (pending === undefined || pending.cancelled) return;
+    this.#requests.set(idKey(id), { ...pending, cancelled: true });
+    if (isSent(pending)) this.#live--;
   }
 
   /** The request that an answer of the upstream belongs to: one that it has. */
@@ -76,10 +88,10 @@ export class PendingRequests {
     return [...this.#requests.values()].filter(isSent);
   }
 
-  /** The one request that the upstream has, if it is the only one. */
-  onlySent(): Sent | undefined {
-    if (this.#sent !== 1) return undefined;
-    for (const pending of this.#requests.values()) if (isSent(pending)) return pending;
+  /** The one request that the upstream works on, if it is the only one. */
+  onlyLive(): Sent | undefined {
+    if (this.#live !== 1) return undefined;
+    for (const pending of this.#requests.values()) if (isSent(pending) && !pending.cancelled) return pending;
     return undefined;
   }
 
@@ -93,7 +105,7 @@ export class PendingRequests {
   settle(id: MessageId): void {
     const pending = this.#requests.get(idKey(id));
     if (isSent(pending)) {
-      this.#sent--;
+      if (!pending.cancelled) this.#live--;
       clearTimeout(pending.sent.timer);
     }
     this.#requests.delete(idKey(id));

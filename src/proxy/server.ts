@@ -56,7 +56,7 @@ export class AgentPlane {
   }
 
   /** A server for one listener; the caller makes it listen. Its port or session is known to `listener` by then. */
-  serverFor(listener: () => Listener): Server {
+  serverFor(kind: Listener['kind'], listener: () => Listener): Server {
     const server = createServer({
       maxHeaderSize: limits.headerBytes,
       headersTimeout: limits.headersTimeoutMs,
@@ -80,10 +80,12 @@ export class AgentPlane {
     });
     const serve = this.#hono();
     server.on('request', (request, response) => void this.#request(request, response, serve));
-    server.on(
-      'upgrade',
-      (request, socket: Socket, head: Buffer) => void this.#upgrade(request, socket, head),
-    );
+    // On the port nothing can be upgraded, and offers to (h2c, of Java's client) have to be passed over (RFC 9110, 7.8).
+    if (kind === 'session')
+      server.on(
+        'upgrade',
+        (request, socket: Socket, head: Buffer) => void this.#upgrade(request, socket, head),
+      );
     return server;
   }
 

@@ -360,7 +360,6 @@ describe('C3 legacy HTTP', () => {
   });
 
   test('an offer to upgrade to HTTP/2, as Java\u2019s client makes, is passed over (RFC 9110, 7.8)', {
-    todo: 'proxy/server.ts: every Upgrade on the port is answered with 400',
   }, async () => {
     const one = await client();
     const body = JSON.stringify(initialize());

@@ -2,6 +2,7 @@
  * A real writer process: `child.js MODE FILE NAME COUNT`. It reports each resolved append on standard output with a
  * synchronous write, so that what the parent read before a kill -9 had been resolved.
  */
+import { once } from 'node:events';
 import { rmSync, writeFileSync, writeSync } from 'node:fs';
 import { describeArguments } from '../../../src/proxy/audit/arguments.ts';
 import { verifyLog } from '../../../src/proxy/audit/verify.ts';
@@ -15,9 +16,17 @@ function say(line: string): void {
   writeSync(1, `${line}\n`);
 }
 
-/** One record per turn. */
+/** One record per turn. Waits for the parent before the first and before the second half, so that writers meet. */
 async function single(log: AuditLog): Promise<void> {
-  for (let at = 0; at < count; at++) await log.append(started(`${name}-${at}`));
+  for (let at = 0; at < count; at++) {
+    if (at === 0 || at === count / 2) {
+      const go = once(process.stdin, 'data');
+      say('gate');
+      await go;
+    }
+    await log.append(started(`${name}-${at}`));
+  }
+  process.stdin.destroy();
 }
 
 /** Megabytes per write, endlessly: the kernel gives up between pages when the process is killed. */

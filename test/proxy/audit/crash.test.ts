@@ -14,7 +14,7 @@ import { recordsOf, started, temporaryLog } from './support.ts';
 const child = fileURLToPath(new URL('child.js', import.meta.url));
 
 function run(...args: string[]): ChildProcess {
-  return spawn(process.execPath, [child, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  return spawn(process.execPath, [child, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
 }
 
 function verified(file: string): Verified {
@@ -29,10 +29,28 @@ function callsOf(file: string): Set<string> {
   );
 }
 
+const said = new WeakMap<ChildProcess, string>();
+
+/** Resolves when the writer stands at its gate for the `times`-th time. */
+async function saysGate(writer: ChildProcess, times: number): Promise<void> {
+  const { stdout } = writer;
+  assert.ok(stdout);
+  while ((said.get(writer)?.split('gate\n').length ?? 1) <= times) {
+    const [chunk] = (await once(stdout, 'data')) as [Buffer];
+    said.set(writer, `${said.get(writer) ?? ''}${chunk.toString()}`);
+  }
+}
+
 test('H2: two processes write 1,000 records each into one valid chain', async (t) => {
   const file = temporaryLog(t);
   const writers = ['a', 'b'].map((name) => run('single', file, name, '1000'));
-  const codes = await Promise.all(writers.map((writer) => once(writer, 'exit')));
+  const exits = writers.map((writer) => once(writer, 'exit'));
+  // Each half begins when both writers are there: neither can write all of its records before the other.
+  for (const half of [1, 2]) {
+    await Promise.all(writers.map((writer) => saysGate(writer, half)));
+    for (const { stdin } of writers) stdin?.write('go');
+  }
+  const codes = await Promise.all(exits);
   assert.deepEqual(codes, [
     [0, null],
     [0, null],

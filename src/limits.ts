@@ -22,6 +22,8 @@ export const limits = {
   keepAliveMs: 75 * second,
   /** Open agent connections per listener. */
   connections: 512,
+  /** Of these, for one session: an agent and its helpers hold a few for each of their conversations. */
+  connectionsPerSession: 128,
   /** SSE comment that tells dead streams from quiet ones. */
   sseKeepAliveMs: 25 * second,
 

@@ -35,6 +35,8 @@ interface Connection {
   readonly listener: Listener;
   /** Asked once, when the connection is accepted, and never again: later the port may be another's (B5). */
   readonly peer: Promise<Peer | null>;
+  /** The session that it was first used for. */
+  session: string | null;
 }
 
 type Bindings = HttpBindings & { readonly caller: Caller; readonly route: Route & { to: 'mcp' } };
@@ -50,6 +52,7 @@ export class AgentPlane {
   readonly #ports: AgentPlanePorts;
   readonly #connections = new WeakMap<Socket, Connection>();
   readonly #sockets = new Map<Server, Set<Socket>>();
+  readonly #perSession = new Map<string, number>();
 
   constructor(ports: AgentPlanePorts) {
     this.#ports = ports;
@@ -110,7 +113,7 @@ export class AgentPlane {
       }
       return known;
     });
-    this.#connections.set(socket, { listener, peer });
+    this.#connections.set(socket, { listener, peer, session: null });
   }
 
   /** Steps 1 to 3 of the request path. */
@@ -125,9 +128,30 @@ export class AgentPlane {
     }
     if (route.to === 'health') return { route, caller: null };
     const caller = this.#ports.sessions.identify(peer, claimOf(request, connection.listener));
-    if (!isRefusal(caller)) return { route, caller };
-    this.#ports.refused(caller, peer, null);
-    return caller;
+    if (isRefusal(caller)) {
+      this.#ports.refused(caller, peer, null);
+      return caller;
+    }
+    const full = this.#count(connection, request.socket, caller);
+    if (full === undefined) return { route, caller };
+    this.#ports.refused(full, peer, caller);
+    return full;
+  }
+
+  /** One session cannot take all connections of the port (B9). */
+  #count(connection: Connection, socket: Socket, { session: { id } }: Caller): Refusal | undefined {
+    if (connection.session !== null) return undefined;
+    const open = this.#perSession.get(id) ?? 0;
+    if (open >= limits.connectionsPerSession)
+      return refuse('limit_reached', `${limits.connectionsPerSession} connections are open in this session`);
+    connection.session = id;
+    this.#perSession.set(id, open + 1);
+    socket.once('close', () => {
+      const left = (this.#perSession.get(id) ?? 1) - 1;
+      if (left === 0) this.#perSession.delete(id);
+      else this.#perSession.set(id, left);
+    });
+    return undefined;
   }
 
   async #request(
@@ -136,7 +160,11 @@ export class AgentPlane {
     serve: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
   ): Promise<void> {
     const identified = await this.#identify(request);
-    if (isRefusal(identified)) return sendRefusal(response, identified);
+    if (isRefusal(identified)) {
+      // Who has no business here holds no connection either.
+      response.shouldKeepAlive = false;
+      return sendRefusal(response, identified);
+    }
     admissions.set(request, identified);
     await serve(request, response);
   }

@@ -359,8 +359,7 @@ describe('C3 legacy HTTP', () => {
     );
   });
 
-  test('an offer to upgrade to HTTP/2, as Java\u2019s client makes, is passed over (RFC 9110, 7.8)', {
-  }, async () => {
+  test('an offer to upgrade to HTTP/2, as Java\u2019s client makes, is passed over (RFC 9110, 7.8)', {}, async () => {
     const one = await client();
     const body = JSON.stringify(initialize());
     const lines = [

@@ -144,8 +144,7 @@ describe('C4 ids, answers, cancels', () => {
     assert.equal(cancelled[0], 'long');
   });
 
-  test('C4: after a cancel that the upstream does not answer, questions of the next call still find their way', {
-  }, async (t) => {
+  test('C4: after a cancel that the upstream does not answer, questions of the next call still find their way', {}, async (t) => {
     const client = await httpClient();
     t.after(() => client.close());
     const hanging = client

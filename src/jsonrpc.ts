@@ -102,7 +102,7 @@ export function parseClientMessage(bytes: Buffer): ClientMessage | Refusal {
   if (JSON.stringify(message) !== text && findDuplicateKey(text) !== null)
     return refuse('bad_message', 'an object has the same key twice');
   if (message.jsonrpc !== '2.0') return refuse('bad_message', 'expected "jsonrpc": "2.0"');
-  const params = message.params ?? {};
+  const { params = {} } = message;
   if (!isObject(params)) return refuse('bad_message', 'expected "params" to be an object');
   if (hasLookAlike(message) || hasLookAlike(params) || hasLookAlike(params.ref, referenceKeys))
     return refuse('bad_message', 'a key differs from a protocol key in case only');

@@ -39,6 +39,10 @@ export const limits = {
   conversationIdleMs: 30 * minute,
   /** Requests in flight in one conversation. */
   pendingPerConversation: 1024,
+  /** The id of a request that an upstream makes of the client; real ones are numbers and UUIDs. */
+  askedIdChars: 256,
+  /** An answer that was on its way when its request was cancelled arrives within this, or not at all. */
+  cancelGraceMs: 3 * second,
   /** Unread by a line client; beyond it its upstream is paused. */
   lineBufferBytes: 1 * MiB,
   /** Unread by an upstream on its stdin; beyond it further messages are refused. */

@@ -44,16 +44,27 @@ function coversAll(rule: Rule): boolean {
   return rule.tools === undefined && rule.prompts === undefined && rule.resources === undefined;
 }
 
+/**
+ * Upstreams resolve `.` and `..` after us, also when they are percent-encoded: a glob over such a URI says nothing about
+ * what will be read.
+ */
+function hasDotSegment(uri: string): boolean {
+  const segments = uri.split(/[/\\:?#]|%2f|%5c/i);
+  return segments.some((segment) => /^(?:\.|%2e){1,2}$/i.test(segment));
+}
+
 function covers(rule: Rule, call: Call): boolean {
   if (!matchGlob(rule.upstream, call.upstream)) return false;
   switch (call.target.kind) {
     case 'tool':
     case 'prompt':
     case 'resource': {
-      const { name } = call.target;
-      return (
-        coversAll(rule) || (rule[kinds[call.target.kind]]?.some((glob) => matchGlob(glob, name)) ?? false)
-      );
+      const { kind, name } = call.target;
+      if (coversAll(rule)) return true;
+      const globs = rule[kinds[kind]] ?? [];
+      // What cannot be judged is not allowed by a glob, and is denied by one.
+      if (kind === 'resource' && globs.length > 0 && hasDotSegment(name)) return rule.effect === 'deny';
+      return globs.some((glob) => matchGlob(glob, name));
     }
     case 'protocol':
       // Opening, listing and ending are part of whatever the rule allows; a deny for some tools does not close the rest.

@@ -3,7 +3,6 @@ import { rmSync, writeSync } from 'node:fs';
 import { Command } from 'commander';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/types.ts';
-import { Daemon } from '../daemon.ts';
 import { daemonEnvironment, isCleanDaemonEnvironment } from '../environment.ts';
 import { exitCodes, Failure } from '../errors.ts';
 import { harden, replaceProcess } from '../os/index.ts';
@@ -36,6 +35,8 @@ async function serve(options: ServeOptions): Promise<void> {
   const config = loadConfig({ config: options.config, env: process.env });
   const passphraseFd = options.passphraseFd === undefined ? undefined : Number(options.passphraseFd);
   reexecuteCleanly(config, passphraseFd);
+  // Loaded here, not above: whoever is re-executed would load it twice.
+  const { Daemon } = await import('../daemon.ts');
   const hardening = harden();
   // A signal between exec and now may have opened the inspector, and with it this process to every local user (A6).
   if (hardening.some(({ measure, inForce }) => measure === 'inspector' && !inForce))

@@ -29,6 +29,8 @@ export interface Sink {
   message(bytes: Buffer): boolean;
   /** The answer to the request that this sink was given for. */
   answer(bytes: Buffer): boolean;
+  /** There will be no answer: the client cancelled the request. */
+  abandon(): void;
 }
 
 export interface Finished {
@@ -181,7 +183,10 @@ export class Conversation {
       const { requestId } = message.params;
       // What is not in flight here is another's request, or was answered (C4).
       if (!isId(requestId) || !this.#pending.has(requestId)) return undefined;
-      this.#pending.cancel(requestId);
+      this.#pending.cancel(
+        requestId,
+        setTimeout(() => this.#abandon(requestId), limits.cancelGraceMs),
+      );
     }
     const refusal = upstream.send(grant, message.bytes);
     if (refusal !== undefined || message.kind !== 'request') return refusal;
@@ -194,6 +199,19 @@ export class Conversation {
       setTimeout(() => this.#timeout(id, upstream), wait),
     );
     return undefined;
+  }
+
+  /** The usual end of a cancelled request: the upstream gives no answer (MCP, "Cancellation"). */
+  #abandon(id: MessageId): void {
+    const pending = this.#pending.sent(id);
+    if (pending === undefined) return;
+    this.#settle(id);
+    this.#ports.finished(pending.sent.grant, pending.startedAt, {
+      outcome: 'cancelled',
+      bytes: 0,
+      redactions: [],
+    });
+    pending.sink.abandon();
   }
 
   #timeout(id: MessageId, upstream: Upstream): void {
@@ -244,10 +262,21 @@ export class Conversation {
       this.#ports.dropped('a message that could not be redacted');
       return;
     }
-    if (answer.envelope.kind === 'request') this.#asked.add(idKey(answer.envelope.id as MessageId));
+    if (answer.envelope.kind === 'request' && !this.#ask(answer.envelope.id as MessageId)) return;
     const sink = this.#sinkFor(answer.envelope, clean.bytes);
     if (sink === null) this.#keep(clean.bytes);
     else if (!sink.message(clean.bytes)) this.#hold(sink);
+  }
+
+  /** Remembers a request of the upstream, so that its answer is let in; within bounds, for it chooses ids and number. */
+  #ask(id: MessageId): boolean {
+    const key = idKey(id);
+    if (key.length > limits.askedIdChars || this.#asked.size >= limits.pendingPerConversation) {
+      this.#ports.dropped('a request of the upstream beyond the limit');
+      return false;
+    }
+    this.#asked.add(key);
+    return true;
   }
 
   #receiveResponse(answer: Answer, id: MessageId): void {

@@ -113,6 +113,10 @@ class EventStream implements Sink {
     this.#response.end();
     return true;
   }
+
+  abandon(): void {
+    this.#response.end();
+  }
 }
 
 /** The response to one POST: JSON, unless something precedes the answer and the client takes a stream. */
@@ -152,6 +156,11 @@ class PostResponse implements Sink {
     }
     this.#stream ??= new EventStream(this.#response, this.#headers);
     return this.#stream.answer(bytes);
+  }
+
+  abandon(): void {
+    if (this.#stream !== null) this.#stream.abandon();
+    else if (this.open) this.#response.writeHead(202).end();
   }
 
   refuse(refusal: Refusal, id: MessageId | null): void {

@@ -40,6 +40,8 @@ class LineSink implements Sink {
   answer(bytes: Buffer): boolean {
     return this.message(bytes);
   }
+
+  abandon(): void {}
 }
 
 /** Serves an upgraded socket until either side ends it. */

@@ -66,15 +66,23 @@ export class PendingRequests {
       return;
     }
     this.#requests.set(idKey(id), { ...pending, sent: { grant, timer } });
-    if (!pending.cancelled) this.#live++;
+    this.#live++;
   }
 
-  /** It keeps its place, for an answer that is on the way already, but nothing else belongs to it any more. */
-  cancel(id: MessageId): void {
-    const pending = this.#requests.get(idKey(id));
-    if (pending === undefined || pending.cancelled) return;
-    this.#requests.set(idKey(id), { ...pending, cancelled: true });
-    if (isSent(pending)) this.#live--;
+  /**
+   * It keeps its place for an answer that may be on the way already, until `timer`, but nothing else belongs to it any
+   * more. False when it was cancelled before, or the upstream does not have it.
+   */
+  cancel(id: MessageId, timer: NodeJS.Timeout): boolean {
+    const pending = this.sent(id);
+    if (pending === undefined || pending.cancelled) {
+      clearTimeout(timer);
+      return false;
+    }
+    clearTimeout(pending.sent.timer);
+    this.#requests.set(idKey(id), { ...pending, sent: { ...pending.sent, timer }, cancelled: true });
+    this.#live--;
+    return true;
   }
 
   /** The request that an answer of the upstream belongs to: one that it has. */

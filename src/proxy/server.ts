@@ -161,9 +161,11 @@ export class AgentPlane {
   ): Promise<void> {
     const identified = await this.#identify(request);
     if (isRefusal(identified)) {
-      // Who has no business here holds no connection either.
-      response.shouldKeepAlive = false;
-      return sendRefusal(response, identified);
+      sendRefusal(response, identified);
+      // Who has no business here holds no connection either; but closing on a body that still arrives would reset the
+      // connection, and the refusal with it.
+      request.once('end', () => request.socket.end()).resume();
+      return;
     }
     admissions.set(request, identified);
     await serve(request, response);

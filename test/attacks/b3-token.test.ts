@@ -1,5 +1,6 @@
 /** B3: the bearer token is taken in exactly one form. */
 import assert from 'node:assert/strict';
+import { Agent, request } from 'node:http';
 import { describe, test } from 'node:test';
 import { bearer, portOf, sharedDaemon, socketOf, type TestSession } from '../support/daemon.ts';
 import { fixtureServer } from '../support/servers.ts';
@@ -118,6 +119,27 @@ describe('B3 token', () => {
           'not_found',
           path,
         );
+  });
+
+  test('B3: a refusal reaches also who is still sending a large body', async () => {
+    const agent = new Agent({ keepAlive: true });
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      const sent = request({
+        agent,
+        port: daemon().port,
+        path: '/mcp/chatty',
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization: 'Bearer none' },
+      });
+      sent.on('response', (response) => {
+        resolve(response.statusCode);
+        response.resume();
+      });
+      sent.on('error', reject);
+      sent.end(Buffer.alloc(8 * 1024 * 1024, ' '));
+    });
+    agent.destroy();
+    assert.equal(status, 401);
   });
 
   test('B3: the token is in no log, audit record, status or session list', async () => {

@@ -113,3 +113,23 @@ test('G4: a glob of many stars does not explode', () => {
   policy(allow('u', { tools: [`${'*a'.repeat(200)}*b`] })).deny('p/no match', `u tool ${'a'.repeat(20_000)}`);
   assert.ok(performance.now() - startedAt < 2_000);
 });
+
+test('G1: a glob over resources does not reach through dot segments', () => {
+  const there = ['file:///docs/a', 'file:///docs/a..b/c', 'file:///docs/.hidden', 'file:///docs/a/b.'];
+  const through = [
+    'file:///docs/../etc/passwd',
+    'file:///docs/./a',
+    'file:///docs/%2e%2E/etc/passwd',
+    'file:///docs/.%2e/etc',
+    'file:///docs%2f..%2fetc',
+    'file:///docs/..\\etc',
+    'file:///docs/..',
+    'file:///docs/..?x',
+  ];
+  policy(allow('u', { resources: ['file:///docs*'] }))
+    .allow(...there.map((uri) => `u resource ${uri}`))
+    .deny('p/no match', ...through.map((uri) => `u resource ${uri}`));
+  policy(allow('u'), deny('u', { resources: ['file:///etc/*'] }))
+    .allow(...there.map((uri) => `u resource ${uri}`))
+    .deny('p/rule 2', ...through.map((uri) => `u resource ${uri}`));
+});

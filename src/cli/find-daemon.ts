@@ -62,9 +62,11 @@ function lastWords(logFile: string, from: number): Failure {
   const said = readFileSync(logFile).subarray(from).toString().split('\n');
   const after = (start: string): string | undefined =>
     said.find((line) => line.startsWith(start))?.slice(start.length);
-  return new Failure('daemon', after('ostiary: ') ?? 'the daemon did not start', {
-    hint: after('  try: ') ?? `tail ${logFile}`,
-  });
+  const message = after('ostiary: ');
+  if (message === undefined)
+    return new Failure('daemon', 'the daemon did not start', { hint: `tail ${logFile}` });
+  const hint = after('  try: ');
+  return new Failure('daemon', message, hint === undefined ? {} : { hint });
 }
 
 /** The passphrase, if this configuration and vault need one: asked here, where the terminal is. */

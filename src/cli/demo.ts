@@ -113,7 +113,8 @@ async function runAgent(server: DemoServer, env: NodeJS.ProcessEnv): Promise<str
 }
 
 /** From the demo's directory to the socket of a session: names of fixed length. */
-const toSocket = '/ostiary-demo-XXXXXX/run/ostiary/run-XXXXXX/sessions/0123456789012345678901/agent.sock';
+const toSocket =
+  '/ostiary-demo-XXXXXX/run/ostiary/run-XXXXXX/sessions/01234567890123456789012345678901/agent.sock';
 
 /** The system's, unless its path leaves no room for that of a socket, as macOS's does not. */
 function temporaryDirectory(): string {

@@ -9,11 +9,13 @@ import type { Grant } from '../auth/grant.ts';
 import type { Caller } from '../auth/session.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import { members, skipSpace } from '../json.ts';
-import { type ClientMessage, type Envelope, idKey, isId, type MessageId } from '../jsonrpc.ts';
+import { type ClientMessage, type Envelope, isId, type MessageId } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
 import { type Answer, redact } from '../upstreams/answer.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from '../upstreams/upstream.ts';
+import { AskedRequests } from './asked.ts';
 import type { CallOutcome } from './audit/record.ts';
+import { Backlog } from './backlog.ts';
 import { PendingRequests, type Sent } from './pending.ts';
 import { refusalResponse } from './wire.ts';
 
@@ -72,13 +74,12 @@ export class Conversation {
   readonly #ports: ConversationPorts;
   readonly #pending = new PendingRequests();
   /** Requests of the upstream that the client has not answered. */
-  readonly #asked = new Set<string>();
+  readonly #asked = new AskedRequests();
   #order: Promise<unknown> = Promise.resolve();
   #standing: Sink | null = null;
   /** Sinks whose client reads slower than the upstream writes; while there is one, the upstream is paused. */
   readonly #full = new Set<Sink>();
-  #backlog: Buffer[] = [];
-  #backlogBytes = 0;
+  readonly #backlog = new Backlog();
   #upstream: Upstream | null = null;
   #initialize: ClientMessage | null = null;
   #initialized: ClientMessage | null = null;
@@ -113,7 +114,7 @@ export class Conversation {
       this.#initialize = message;
     } else if (this.#initialize === null) return refuse('bad_message', 'expected "initialize" first');
     if (message.kind === 'response') {
-      if (!this.#asked.delete(idKey(message.id as MessageId)))
+      if (!this.#asked.settle(message.id as MessageId))
         return refuse('bad_message', 'the response belongs to no request of the upstream');
       return undefined;
     }
@@ -262,21 +263,15 @@ export class Conversation {
       this.#ports.dropped('a message that could not be redacted');
       return;
     }
-    if (answer.envelope.kind === 'request' && !this.#ask(answer.envelope.id as MessageId)) return;
-    const sink = this.#sinkFor(answer.envelope, clean.bytes);
-    if (sink === null) this.#keep(clean.bytes);
-    else if (!sink.message(clean.bytes)) this.#hold(sink);
-  }
-
-  /** Remembers a request of the upstream, so that its answer is let in; within bounds, for it chooses ids and number. */
-  #ask(id: MessageId): boolean {
-    const key = idKey(id);
-    if (key.length > limits.askedIdChars || this.#asked.size >= limits.pendingPerConversation) {
+    if (answer.envelope.kind === 'request' && !this.#asked.add(answer.envelope.id as MessageId)) {
       this.#ports.dropped('a request of the upstream beyond the limit');
-      return false;
+      return;
     }
-    this.#asked.add(key);
-    return true;
+    const sink = this.#sinkFor(answer.envelope, clean.bytes);
+    if (sink === null) {
+      if (!this.#backlog.keep(clean.bytes))
+        this.#ports.dropped('a message for a client that does not listen');
+    } else if (!sink.message(clean.bytes)) this.#hold(sink);
   }
 
   #receiveResponse(answer: Answer, id: MessageId): void {
@@ -336,24 +331,11 @@ export class Conversation {
     return this.#pending.byProgressToken(bytes.toString('utf8', token.start, token.end));
   }
 
-  /** Keeps a message for the stream that the client opens next. */
-  #keep(bytes: Buffer): void {
-    const size = this.#backlogBytes + bytes.length;
-    if (this.#backlog.length >= limits.backlogMessages || size > limits.backlogBytes) {
-      this.#ports.dropped('a message for a client that does not listen');
-      return;
-    }
-    this.#backlog.push(bytes);
-    this.#backlogBytes = size;
-  }
-
   /** Makes `sink` the standing stream and hands it what was kept; the one before it is left to its owner. */
   attach(sink: Sink): void {
     this.#standing = sink;
     this.lastUsed = Date.now();
-    for (const bytes of this.#backlog) sink.message(bytes);
-    this.#backlog = [];
-    this.#backlogBytes = 0;
+    for (const bytes of this.#backlog.take()) sink.message(bytes);
   }
 
   #hold(sink: Sink): void {

@@ -1,5 +1,5 @@
 /** `ostiary serve`: the daemon in the foreground. `up` and `run` start it the same way. */
-import { rmSync, writeSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { Command } from 'commander';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/types.ts';
@@ -31,8 +31,17 @@ function reexecuteCleanly(config: Config, passphraseFd: number | undefined): voi
   );
 }
 
+/** A private daemon removes its directory at its end, so there must be nothing of anybody else's in it. */
+function checkEmpty(directory: string): void {
+  if (existsSync(directory) && readdirSync(directory).length > 0)
+    throw new Failure('usage', '--private: expected an empty directory', { place: { file: directory } });
+}
+
 async function serve(options: ServeOptions): Promise<void> {
-  const config = loadConfig({ config: options.config, env: process.env });
+  const file = loadConfig({ config: options.config, env: process.env });
+  // Several private daemons run at once: a fixed port is for the resident one.
+  const config: Config = options.private === undefined ? file : { ...file, listen: { port: 0 } };
+  if (options.private !== undefined) checkEmpty(options.private);
   const passphraseFd = options.passphraseFd === undefined ? undefined : Number(options.passphraseFd);
   reexecuteCleanly(config, passphraseFd);
   // Loaded here, not above: whoever is re-executed would load it twice.

@@ -1,6 +1,6 @@
 /** The resident daemon and its sessions, from the command line. */
 import assert from 'node:assert/strict';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Home, isGone, lives } from '../e2e/home.ts';
@@ -123,6 +123,28 @@ test('a daemon that cannot start says why', async (t) => {
   assert.equal(clash.code, 4);
   assert.match(clash.stderr, /^ostiary: cannot listen on 127\.0\.0\.1:\d+: EADDRINUSE\n {2}try: /);
   await taken.ok(['down']);
+});
+
+test('private daemons run beside each other and the resident one, whatever port is configured', async (t) => {
+  const home = new Home(t);
+  home.configure(upstreams);
+  await home.up();
+  const { url } = JSON.parse(await home.ok(['status', '--json'])) as Status;
+  const other = new Home(t);
+  other.configure(upstreams, { listen: { port: Number(new URL(url).port) } });
+  assert.match(await other.ok(['list', 'chatty']), /^chatty\/echo$/m);
+  await home.ok(['down']);
+});
+
+test('a directory with something in it is not taken for a private daemon’s, and not removed', async (t) => {
+  const home = new Home(t);
+  home.configure(upstreams);
+  const mine = join(home.scratch, 'mine');
+  mkdirSync(mine, { mode: 0o700 });
+  writeFileSync(join(mine, 'precious'), '');
+  const { code, stderr } = await home.ostiary(['serve', '--private', mine]);
+  assert.deepEqual([code, stderr], [2, `ostiary: ${mine}: --private: expected an empty directory\n`]);
+  assert.deepEqual(readdirSync(mine), ['precious']);
 });
 
 describe('sessions', () => {

@@ -174,6 +174,10 @@ function sessionId(request: IncomingMessage): string | undefined {
   return values.length === 1 ? values[0] : undefined;
 }
 
+function protocolVersion(request: IncomingMessage): string | undefined {
+  return request.headersDistinct['mcp-protocol-version']?.[0];
+}
+
 function findConversation(desk: FrontDesk, caller: Caller, upstream: string, request: IncomingMessage) {
   const id = sessionId(request);
   return id === undefined
@@ -202,8 +206,7 @@ export async function handlePost(
   if (isRefusal(body)) return sendRefusal(response, body);
   const message = parseClientMessage(body);
   if (isRefusal(message)) return sendRefusal(response, message);
-  const version = request.headers['mcp-protocol-version'];
-  const otherEra = checkEra(message, Array.isArray(version) ? version[0] : version);
+  const otherEra = checkEra(message, protocolVersion(request));
   if (otherEra !== undefined) return sendRefusal(response, otherEra, message.id);
 
   const opens = message.method === 'initialize' && sessionId(request) === undefined;
@@ -230,10 +233,8 @@ export function handleGet(
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
-  const version = request.headers['mcp-protocol-version'];
   const conversation = accepts(request, STREAM_TYPE)
-    ? (checkVersionHeader(Array.isArray(version) ? version[0] : version) ??
-      findConversation(desk, caller, upstream, request))
+    ? (checkVersionHeader(protocolVersion(request)) ?? findConversation(desk, caller, upstream, request))
     : refuse('not_acceptable', `expected Accept: ${STREAM_TYPE}`);
   if (isRefusal(conversation)) {
     sendRefusal(response, conversation);

@@ -194,7 +194,8 @@ export class Daemon {
 
   async #start(): Promise<void> {
     const { config, stateDirectory, runtimeDirectory } = this.#options;
-    await this.#auditLog.append({ event: 'daemon.started', version, pid: process.pid });
+    const configDigest = config.digest === null ? {} : { config: config.digest };
+    await this.#auditLog.append({ event: 'daemon.started', version, pid: process.pid, ...configDigest });
     // A passphrase is asked for now, while somebody is there to type it.
     const usesVault = credentialRefs(config).find(({ source }) => source === 'vault');
     if (usesVault !== undefined && Vault.kind(stateDirectory) === 'passphrase')

@@ -96,9 +96,10 @@ function named<Raw, Made>(
   return frozenMap(Object.entries(raw ?? {}).map(([name, each]) => [name, make(name, each)] as const));
 }
 
-export function buildConfig(raw: RawConfig, file: string | null): Config {
+export function buildConfig(raw: RawConfig, source: Pick<Config, 'file' | 'digest'>): Config {
   return Object.freeze({
-    file,
+    file: source.file,
+    digest: source.digest,
     listen: Object.freeze({ port: raw.listen?.port ?? 0 }),
     upstreams: named(raw.upstreams, upstream),
     helpers: named(raw.helpers, helper),

@@ -6,6 +6,7 @@
  * directory, which may be a repository that somebody else wrote (I3).
  */
 import { isUtf8 } from 'node:buffer';
+import { createHash } from 'node:crypto';
 import { isAbsolute, resolve } from 'node:path';
 import { Failure } from '../errors.ts';
 import { readTrusted } from '../files.ts';
@@ -79,7 +80,8 @@ export function parseConfig(text: string, file: string): Config {
     problems.push(...findings.map((finding) => toProblem(finding, source)));
   }
   if (problems.length > 0) throw new ConfigError(firstOfEach(problems));
-  return buildConfig(source.value as RawConfig, file);
+  const digest = createHash('sha256').update(text).digest('hex');
+  return buildConfig(source.value as RawConfig, { file, digest });
 }
 
 function decode(bytes: Buffer, file: string): string {
@@ -110,7 +112,7 @@ export function loadConfig(options: ConfigOptions): Config {
   const { file, from } = locateConfig(options);
   const bytes = readTrusted(file, 'shared-read');
   if (bytes !== null) return parseConfig(decode(bytes, file), file);
-  if (from === 'default') return buildConfig({ version: 1 }, null);
+  if (from === 'default') return buildConfig({ version: 1 }, { file: null, digest: null });
   throw new Failure('config', 'file does not exist', {
     place: { file },
     hint:

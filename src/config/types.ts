@@ -47,6 +47,8 @@ export interface ProfileConfig {
 export interface Config {
   /** Absolute path of the file that was read; `null` for the built-in empty configuration. */
   readonly file: string | null;
+  /** SHA-256 of its text, in hex, for the audit log; `null` without a file. */
+  readonly digest: string | null;
   readonly listen: { readonly port: number };
   readonly upstreams: ReadonlyMap<string, UpstreamConfig>;
   readonly helpers: ReadonlyMap<string, HelperConfig>;

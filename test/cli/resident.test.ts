@@ -1,6 +1,7 @@
 /** The resident daemon and its sessions, from the command line. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Home, isGone, lives } from '../e2e/home.ts';
@@ -123,6 +124,17 @@ test('a daemon that cannot start says why', async (t) => {
   assert.equal(clash.code, 4);
   assert.match(clash.stderr, /^ostiary: cannot listen on 127\.0\.0\.1:\d+: EADDRINUSE\n {2}try: /);
   await taken.ok(['down']);
+});
+
+test('the audit log says which configuration the daemon read', async (t) => {
+  const home = new Home(t);
+  home.configure(upstreams);
+  await home.up();
+  const path = (await home.ok(['config', 'path'])).trim();
+  const started = home.audit().find(({ event }) => event === 'daemon.started');
+  const digest = createHash('sha256').update(readFileSync(path)).digest('hex');
+  assert.equal(started?.event === 'daemon.started' && started.config, digest);
+  await home.ok(['down']);
 });
 
 test('private daemons run beside each other and the resident one, whatever port is configured', async (t) => {

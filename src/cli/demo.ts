@@ -146,10 +146,11 @@ function describe(view: AgentView, calls: readonly ApiCall[], token: string): st
     (JSON.parse(view.config) as { mcpServers: Record<string, { args: string[] }> }).mcpServers,
   )[0];
   const saw = calls.at(-1);
+  const values = Object.values(view.environment);
   const columns = sideBySide(
     [
       'WHAT THE AGENT CAN SEE',
-      `environment  ${Object.keys(view.environment).length} variables, none with a token`,
+      `environment  ${values.length} variables, ${values.filter((value) => value.includes(token)).length || 'none'} with a token`,
       `mcp-config   ostiary ${server?.args.slice(1, 2).join(' ')} --socket … ${server?.args.at(-1)}`,
       `tools        ${view.tools.length}, such as ${view.tools[0]}`,
       `answer       ${cut(JSON.stringify(view.answer), 48)}`,

@@ -306,12 +306,14 @@ export class Conversation {
     if (failed) this.#restart(pending);
   }
 
-  /** A client whose `initialize` failed may try again, with another child. */
+  /** A client whose `initialize` failed may try again, with another child; what it sent to this one ends with it. */
   #restart(pending: Sent): void {
     if (pending.method !== 'initialize') return;
     this.#initialize = null;
     void this.#upstream?.stop();
     this.#upstream = null;
+    const refusal = refuse('upstream_exited', `upstream ${this.upstreamName} was not initialized`);
+    for (const other of this.#pending.allSent()) this.#fail(other, refusal, 'upstream_exited');
   }
 
   /** The stream for a message that answers nothing: see the class comment. */

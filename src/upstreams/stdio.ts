@@ -103,7 +103,8 @@ class StdioUpstream implements Upstream {
 function describeMissing({ kind, message, hint }: Failure, label: string, upstream: string): string {
   if (kind !== 'credential') return `${label} is not available to upstream ${upstream}: see ostiary status`;
   const what = message.startsWith(label) ? message : `${label}: ${message}`;
-  return `upstream ${upstream}: ${what}${hint === undefined ? '' : ` (try: ${hint})`}`;
+  // Other advice may name a helper's path; `status` and the log have the rest.
+  return `upstream ${upstream}: ${what}${hint?.startsWith('ostiary ') ? ` (try: ${hint})` : ''}`;
 }
 
 /**

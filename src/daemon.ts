@@ -143,8 +143,6 @@ export class Daemon {
       desk: {
         open: (caller, upstream) => this.#openConversation(caller, upstream),
         find: (caller, upstream, id) => this.#desk.find(caller, upstream, id),
-        handle: (conversation, message, sink) =>
-          handle({ policy: this.#policy, audit: this.#audit }, conversation, message, sink),
       },
       sessions: this.#sessions,
       ownUid: this.#ownUid,
@@ -257,6 +255,8 @@ export class Daemon {
     const visible = limitsOf !== undefined && this.#visible(caller, upstream);
     if (!visible) return refuse('not_found', 'no such upstream in this session');
     return this.#desk.open(caller, upstream, {
+      take: (conversation, message, sink) =>
+        handle({ policy: this.#policy, audit: this.#audit }, conversation, message, sink),
       open: (grant, events) => this.#upstreams.open(grant, events),
       limits: limitsOf,
       filter: (method, bytes) => filterList(bytes, method, this.#policy, caller, upstream),

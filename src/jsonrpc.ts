@@ -123,6 +123,22 @@ export function parseClientMessage(bytes: Buffer): ClientMessage | Refusal {
   return { kind: 'request', id, method, params, bytes: oneLine(bytes) };
 }
 
+/** A request or notification of our own making. */
+export function ownMessage(message: {
+  readonly id?: MessageId;
+  readonly method: string;
+  readonly params?: Readonly<Record<string, unknown>>;
+}): ClientMessage {
+  const { id, method, params = {} } = message;
+  return {
+    kind: id === undefined ? 'notification' : 'request',
+    id: id ?? null,
+    method,
+    params,
+    bytes: Buffer.from(JSON.stringify({ jsonrpc: '2.0', ...message })),
+  };
+}
+
 /** Reads the envelope of an upstream's line without touching the rest; `null` for noise that is no message. */
 export function readEnvelope(line: Buffer): Envelope | null {
   const object = members(line, skipSpace(line, 0));

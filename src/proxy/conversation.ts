@@ -9,31 +9,16 @@ import type { Grant } from '../auth/grant.ts';
 import type { Caller } from '../auth/session.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import { members, skipSpace } from '../json.ts';
-import { type ClientMessage, type Envelope, isId, type MessageId } from '../jsonrpc.ts';
+import { type ClientMessage, type Envelope, isId, type MessageId, ownMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
 import { type Answer, redact } from '../upstreams/answer.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from '../upstreams/upstream.ts';
 import { AskedRequests } from './asked.ts';
 import type { CallOutcome } from './audit/record.ts';
 import { Backlog } from './backlog.ts';
+import type { Front, Sink } from './front.ts';
 import { PendingRequests, type Sent } from './pending.ts';
 import { refusalResponse } from './wire.ts';
-
-/** Where messages for the client go: a POST's response, a GET stream, a line socket. */
-export interface Sink {
-  readonly open: boolean;
-  /** False when the client takes nothing but the answer here. */
-  readonly takesMessages: boolean;
-  /**
-   * A message other than the awaited answer. False: full; whoever made the sink calls {@link Conversation.drained} when
-   * it is not any more, or is closed.
-   */
-  message(bytes: Buffer): boolean;
-  /** The answer to the request that this sink was given for. */
-  answer(bytes: Buffer): boolean;
-  /** There will be no answer: the client cancelled the request. */
-  abandon(): void;
-}
 
 export interface Finished {
   readonly outcome: CallOutcome;
@@ -42,6 +27,12 @@ export interface Finished {
 }
 
 export interface ConversationPorts {
+  /** The request path; see `pipeline.ts`. */
+  readonly take: (
+    conversation: Conversation,
+    message: ClientMessage,
+    sink: Sink,
+  ) => Promise<Refusal | undefined>;
   readonly open: (grant: Grant, events: UpstreamEvents) => Promise<Upstream | Refusal>;
   readonly limits: UpstreamLimits;
   /** Filters lists; `null` when one cannot be read. */
@@ -67,7 +58,7 @@ function isToolError(bytes: Buffer): boolean {
   return flag !== undefined && bytes.toString('latin1', flag.start, flag.end) === 'true';
 }
 
-export class Conversation {
+export class Conversation implements Front {
   readonly id: string;
   readonly caller: Caller;
   readonly upstreamName: string;
@@ -101,8 +92,12 @@ export class Conversation {
     return this.#pending.size > 0 || this.#standing?.open === true;
   }
 
+  take(message: ClientMessage, sink: Sink): Promise<Refusal | undefined> {
+    return this.#ports.take(this, message, sink);
+  }
+
   /**
-   * Takes a message in, before it is judged: refuses what does not fit the state of the conversation, and reserves the
+   * Lets a message in, before it is judged: refuses what does not fit the state of the conversation, and reserves the
    * place of a request, so that a second one with its id is refused (B10, C4).
    */
   admit(message: ClientMessage, sink: Sink): Refusal | undefined {
@@ -165,7 +160,7 @@ export class Conversation {
     const timer = setTimeout(() => {
       this.#replayed?.(refuse('upstream_timeout', 'the upstream did not restart in time'));
     }, this.#ports.limits.startTimeoutMs);
-    const refusal = upstream.send(grant, initialize.bytes) ?? (await answered);
+    const refusal = upstream.send(grant, initialize) ?? (await answered);
     clearTimeout(timer);
     this.#replayed = null;
     if (refusal !== undefined) {
@@ -173,7 +168,7 @@ export class Conversation {
       this.#upstream = null;
       return refusal;
     }
-    return this.#initialized === null ? undefined : upstream.send(grant, this.#initialized.bytes);
+    return this.#initialized === null ? undefined : upstream.send(grant, this.#initialized);
   }
 
   /** Sends a granted message. From here on a request ends by its answer, its timeout or the upstream's end. */
@@ -189,7 +184,7 @@ export class Conversation {
         setTimeout(() => this.#abandon(requestId), limits.cancelGraceMs),
       );
     }
-    const refusal = upstream.send(grant, message.bytes);
+    const refusal = upstream.send(grant, message);
     if (refusal !== undefined || message.kind !== 'request') return refusal;
     const id = message.id as MessageId;
     const { startTimeoutMs, callTimeoutMs } = this.#ports.limits;
@@ -219,8 +214,7 @@ export class Conversation {
     const pending = this.#pending.sent(id);
     if (pending === undefined) return;
     const params = { requestId: id, reason: 'timeout' };
-    const cancel = { jsonrpc: '2.0', method: 'notifications/cancelled', params };
-    upstream.send(pending.sent.grant, Buffer.from(JSON.stringify(cancel)));
+    upstream.send(pending.sent.grant, ownMessage({ method: 'notifications/cancelled', params }));
     this.#fail(
       pending,
       refuse('upstream_timeout', `no answer from upstream ${this.upstreamName} in time`),
@@ -231,10 +225,9 @@ export class Conversation {
   #events(life: Life): UpstreamEvents {
     return {
       onAnswer: (answer) => this.#receive(answer),
-      onOversize: (id) => {
+      onNoAnswer: (id, refusal) => {
         const pending = id === null ? undefined : this.#pending.sent(id);
-        const refusal = refuse('answer_too_large', `the answer exceeds ${limits.answerBytes} bytes`);
-        if (pending === undefined) this.#ports.dropped('an oversized message without a known request');
+        if (pending === undefined) this.#ports.dropped(`a message of no known request: ${refusal.reason}`);
         else this.#fail(pending, refusal, 'error');
       },
       onExit: (reason) => {

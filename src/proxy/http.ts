@@ -5,20 +5,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '../auth/session.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
-import { type ClientMessage, type MessageId, parseClientMessage } from '../jsonrpc.ts';
+import { type MessageId, parseClientMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
-import type { Conversation, Sink } from './conversation.ts';
 import { checkEra, checkVersionHeader } from './era.ts';
+import type { Front, Sink } from './front.ts';
 import { refusalResponse, statusOf } from './wire.ts';
 
 export interface FrontDesk {
-  readonly open: (caller: Caller, upstream: string) => Conversation | Refusal;
-  readonly find: (caller: Caller, upstream: string, id: string) => Conversation | Refusal;
-  readonly handle: (
-    conversation: Conversation,
-    message: ClientMessage,
-    sink: Sink,
-  ) => Promise<Refusal | undefined>;
+  readonly open: (caller: Caller, upstream: string) => Front | Refusal;
+  readonly find: (caller: Caller, upstream: string, id: string) => Front | Refusal;
 }
 
 const JSON_TYPE = 'application/json';
@@ -186,7 +181,7 @@ function findConversation(desk: FrontDesk, caller: Caller, upstream: string, req
 }
 
 /** An ended or broken response never drains: it must not hold its upstream either. */
-function watch(response: ServerResponse, conversation: Conversation, sink: Sink): void {
+function watch(response: ServerResponse, conversation: Front, sink: Sink): void {
   for (const event of ['drain', 'finish', 'close']) response.on(event, () => conversation.drained(sink));
 }
 
@@ -216,7 +211,7 @@ export async function handlePost(
   if (isRefusal(conversation)) return sendRefusal(response, conversation, message.id);
   const sink = new PostResponse(request, response, opens ? { 'mcp-session-id': conversation.id } : {});
   watch(response, conversation, sink);
-  const refusal = await desk.handle(conversation, message, sink);
+  const refusal = await conversation.take(message, sink);
   if (refusal !== undefined) {
     if (opens) void conversation.close('initialize was refused');
     // To a request of an open conversation a refusal is an answer: HTTP errors would end the client's session.

@@ -7,9 +7,8 @@ import { isRefusal, refuse } from '../errors.ts';
 import { parseClientMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
 import { LineFramer } from '../lines.ts';
-import type { Conversation, Sink } from './conversation.ts';
 import { checkEra } from './era.ts';
-import type { FrontDesk } from './http.ts';
+import type { Front, Sink } from './front.ts';
 import { refusalResponse } from './wire.ts';
 
 const newline = Buffer.from('\n');
@@ -45,7 +44,7 @@ class LineSink implements Sink {
 }
 
 /** Serves an upgraded socket until either side ends it. */
-export function serveLines(desk: FrontDesk, conversation: Conversation, socket: Socket, head: Buffer): void {
+export function serveLines(conversation: Front, socket: Socket, head: Buffer): void {
   const sink = new LineSink(socket);
   conversation.onClose(() => socket.end());
   conversation.attach(sink);
@@ -73,7 +72,7 @@ export function serveLines(desk: FrontDesk, conversation: Conversation, socket: 
     }
     handling++;
     handlingBytes += line.length;
-    void desk.handle(conversation, message, sink).then((refusal) => {
+    void conversation.take(message, sink).then((refusal) => {
       handling--;
       handlingBytes -= line.length;
       // A refused notification or response has nobody to answer to (JSON-RPC 2.0, 4.1).

@@ -3,7 +3,7 @@ import type { Grant } from '../auth/grant.ts';
 import { type Refusal, refuse } from '../errors.ts';
 import { type ClientMessage, idKey, type MessageId } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
-import type { Sink } from './conversation.ts';
+import type { Sink } from './front.ts';
 
 export interface Pending {
   readonly id: MessageId;

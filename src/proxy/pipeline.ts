@@ -21,7 +21,8 @@ import { isRefusal, type Refusal } from '../errors.ts';
 import type { ClientMessage } from '../jsonrpc.ts';
 import type { Audit } from './audit/audit.ts';
 import { describeCall } from './call.ts';
-import type { Conversation, Sink } from './conversation.ts';
+import type { Conversation } from './conversation.ts';
+import type { Sink } from './front.ts';
 
 export interface PipelinePorts {
   readonly policy: Policy;

@@ -214,7 +214,7 @@ export class AgentPlane {
     }
     socket.setTimeout(0);
     socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: mcp-stdio\r\n\r\n');
-    serveLines(this.#ports.desk, opened.conversation, socket, head);
+    serveLines(opened.conversation, socket, head);
     const release = this.#ports.sessions.hold(opened.caller.session.id);
     socket.once('close', release);
   }

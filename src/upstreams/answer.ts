@@ -3,7 +3,7 @@
  * only exit, whatever the answer's kind, status or success (D6).
  */
 import type { Scrubber } from '../credentials/scrubber.ts';
-import { type Envelope, readEnvelope } from '../jsonrpc.ts';
+import type { Envelope } from '../jsonrpc.ts';
 
 const contents = new WeakMap<Answer, { line: Buffer; scrubber: Scrubber }>();
 
@@ -14,10 +14,7 @@ export class Answer {
     this.envelope = envelope;
   }
 
-  /** `null` when the line is no JSON-RPC message. */
-  static from(line: Buffer, scrubber: Scrubber): Answer | null {
-    const envelope = readEnvelope(line);
-    if (envelope === null) return null;
+  static from(envelope: Envelope, line: Buffer, scrubber: Scrubber): Answer {
     const answer = new Answer(envelope);
     contents.set(answer, { line, scrubber });
     return answer;

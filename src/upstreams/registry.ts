@@ -2,6 +2,7 @@
 import type { Grant } from '../auth/grant.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import { openStdio, type StdioPorts, type StdioSpec } from './stdio.ts';
+import { expose } from './transport.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from './upstream.ts';
 
 export interface UpstreamSpec extends StdioSpec, UpstreamLimits {
@@ -82,7 +83,8 @@ export class Upstreams {
       return refuse('upstream_unavailable', `upstream ${name} is disabled`);
     if (this.#closing) return refuse('shutting_down', 'ostiary is shutting down');
     let opened: Upstream | null = null;
-    const upstream = await openStdio(entry.spec, this.#portsFor(entry, grant.caller.session.id), {
+    const ports = this.#portsFor(entry, grant.caller.session.id);
+    const upstream = await expose((_, on) => openStdio(entry.spec, ports, on), grant, ports.scrubber, {
       ...events,
       onExit: (reason) => {
         entry.lastExit = reason;

@@ -1,4 +1,4 @@
-/** A stdio upstream of the legacy era: one child, its credentials in its environment and nowhere else. */
+/** A stdio upstream: one child, its credentials in its environment and nowhere else. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Grant } from '../auth/grant.ts';
@@ -8,12 +8,11 @@ import type { Secret } from '../credentials/secret.ts';
 import { upstreamBase } from '../environment.ts';
 import { Failure, type Refusal, refuse } from '../errors.ts';
 import { privateDirectory } from '../files.ts';
-import { type MessageId, readEnvelope } from '../jsonrpc.ts';
+import { type ClientMessage, type MessageId, readEnvelope } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
-import { Answer } from './answer.ts';
 import { injectEnvironment } from './inject.ts';
 import { type Child, type Exit, type Guard, launch } from './launch.ts';
-import type { Upstream, UpstreamEvents } from './upstream.ts';
+import type { Transport, TransportEvents } from './transport.ts';
 
 export interface StdioSpec {
   readonly name: string;
@@ -40,6 +39,8 @@ export interface StdioPorts {
   /** Standard output that is no message; never its content. */
   readonly noise: (bytes: number) => void;
 }
+
+const tooLarge = refuse('answer_too_large', `the answer exceeds ${limits.answerBytes} bytes`);
 
 function describeExit(exit: Exit): string {
   if (exit.error !== undefined) return 'could not be started';
@@ -72,14 +73,14 @@ function stderrLines(ports: StdioPorts): (line: Buffer, goesOn: boolean) => void
   };
 }
 
-class StdioUpstream implements Upstream {
+class StdioTransport implements Transport {
   readonly #child: Child;
 
   constructor(child: Child) {
     this.#child = child;
   }
 
-  send(_grant: Grant, bytes: Buffer): Refusal | undefined {
+  send(_grant: Grant, { bytes }: ClientMessage): Refusal | undefined {
     if (this.#child.backlog > limits.upstreamBufferBytes)
       return refuse('upstream_unavailable', 'the upstream does not read its input');
     this.#child.write(bytes);
@@ -114,8 +115,8 @@ function describeMissing({ kind, message, hint }: Failure, label: string, upstre
 export async function openStdio(
   spec: StdioSpec,
   ports: StdioPorts,
-  events: UpstreamEvents,
-): Promise<Upstream | Refusal> {
+  events: TransportEvents,
+): Promise<Transport | Refusal> {
   let child: Child;
   let wanted = '';
   const directory = mkdtempSync(join(privateDirectory(ports.workDirectory), `${spec.name}-`));
@@ -133,11 +134,11 @@ export async function openStdio(
       { name: spec.name, command: spec.command, args: spec.args, env, cwd },
       {
         onLine: (line) => {
-          const answer = Answer.from(line, ports.scrubber);
-          if (answer === null) ports.noise(line.length);
-          else events.onAnswer(answer);
+          const envelope = readEnvelope(line);
+          if (envelope === null) ports.noise(line.length);
+          else events.onMessage({ envelope, bytes: line });
         },
-        onOversize: (head) => events.onOversize(idIn(head)),
+        onOversize: (head) => events.onNoAnswer(idIn(head), tooLarge),
         onStderr: stderrLines(ports),
         onDrain: () => {},
         onExit: (exit) => {
@@ -156,5 +157,5 @@ export async function openStdio(
     ports.problem(error.message);
     return refuse('credential_unavailable', describeMissing(error, wanted, spec.name));
   }
-  return new StdioUpstream(child);
+  return new StdioTransport(child);
 }

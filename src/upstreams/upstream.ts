@@ -1,20 +1,20 @@
-/** The shape of an open upstream, whatever its transport. Legacy stdio now; HTTP and the modern era join here. */
+/** An open upstream as the front desk sees it, whatever its transport, era and lifecycle. */
 import type { Grant } from '../auth/grant.ts';
 import type { Refusal } from '../errors.ts';
-import type { MessageId } from '../jsonrpc.ts';
+import type { ClientMessage, MessageId } from '../jsonrpc.ts';
 import type { Answer } from './answer.ts';
 
 export interface UpstreamEvents {
   readonly onAnswer: (answer: Answer) => void;
-  /** An answer beyond the size limit was dropped; `id` is its request's, where it could be read. */
-  readonly onOversize: (id: MessageId | null) => void;
+  /** The request `id` gets no answer (it was too large, say); `null` when what was lost cannot be told. */
+  readonly onNoAnswer: (id: MessageId | null, refusal: Refusal) => void;
   /** Exactly once, after the last answer. */
   readonly onExit: (reason: string) => void;
 }
 
 export interface Upstream {
   /** Sends one message; takes a grant because nothing may leave without one. */
-  send(grant: Grant, bytes: Buffer): Refusal | undefined;
+  send(grant: Grant, message: ClientMessage): Refusal | undefined;
   /** Stops and restarts the flow of answers, for clients that read slower than the upstream writes. */
   pause(): void;
   resume(): void;

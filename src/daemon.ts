@@ -23,7 +23,9 @@ import { AgentSessions } from './proxy/agent-sessions.ts';
 import { Audit } from './proxy/audit/audit.ts';
 import { AuditLog } from './proxy/audit/writer.ts';
 import { controlServer, type SessionReport, type SessionWish } from './proxy/control.ts';
+import type { ConversationPorts } from './proxy/conversation.ts';
 import { Desk } from './proxy/desk.ts';
+import type { Front } from './proxy/front.ts';
 import { checkSocketPath, listenOnLoopback, listenPrivately, removeSocket } from './proxy/listen.ts';
 import { filterList } from './proxy/lists.ts';
 import { handle } from './proxy/pipeline.ts';
@@ -143,6 +145,7 @@ export class Daemon {
       desk: {
         open: (caller, upstream) => this.#openConversation(caller, upstream),
         find: (caller, upstream, id) => this.#desk.find(caller, upstream, id),
+        openStateless: (caller, upstream) => this.#openStateless(caller, upstream),
       },
       sessions: this.#sessions,
       ownUid: this.#ownUid,
@@ -249,20 +252,30 @@ export class Daemon {
     };
   }
 
-  #openConversation(caller: Caller, upstream: string) {
+  #openConversation(caller: Caller, upstream: string): Front | Refusal {
+    const ports = this.#conversationPorts(caller, upstream);
+    return isRefusal(ports) ? ports : this.#desk.open(caller, upstream, ports);
+  }
+
+  #openStateless(caller: Caller, upstream: string): Front | Refusal {
+    const ports = this.#conversationPorts(caller, upstream);
+    return isRefusal(ports) ? ports : this.#desk.openStateless(caller, upstream, ports);
+  }
+
+  #conversationPorts(caller: Caller, upstream: string): Omit<ConversationPorts, 'closed'> | Refusal {
     const limitsOf = this.#upstreams.limitsOf(upstream);
     // An upstream that the profile does not have looks like one that does not exist.
-    const visible = limitsOf !== undefined && this.#visible(caller, upstream);
-    if (!visible) return refuse('not_found', 'no such upstream in this session');
-    return this.#desk.open(caller, upstream, {
+    if (limitsOf === undefined || !this.#visible(caller, upstream))
+      return refuse('not_found', 'no such upstream in this session');
+    return {
       take: (conversation, message, sink) =>
         handle({ policy: this.#policy, audit: this.#audit }, conversation, message, sink),
-      open: (grant, events) => this.#upstreams.open(grant, events),
+      open: (grant, era, events) => this.#upstreams.open(grant, era, events),
       limits: limitsOf,
       filter: (method, bytes) => filterList(bytes, method, this.#policy, caller, upstream),
       finished: (grant, startedAt, how) => this.#audit.finished(grant, startedAt, how),
       dropped: (what) => this.#log.warn({ upstream, session: caller.session.id }, `dropped ${what}`),
-    });
+    };
   }
 
   #visible(caller: Caller, upstream: string): boolean {

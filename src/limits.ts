@@ -35,6 +35,8 @@ export const limits = {
   tokensPerSession: 32,
   /** MCP conversations, hence upstream children, per session. Clients forget to DELETE theirs. */
   conversationsPerSession: 64,
+  /** Requests of the modern era, each a conversation of its own, and line connections that speak it. */
+  statelessPerSession: 1024,
   /** An HTTP conversation without a request or stream for this long is a client that left. */
   conversationIdleMs: 30 * minute,
   /** Requests in flight in one conversation. */

@@ -1,6 +1,7 @@
 /** The configured upstreams: opens one per granted conversation, knows which run, and ends them all. */
 import type { Grant } from '../auth/grant.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
+import type { Era } from '../revisions.ts';
 import { openStdio, type StdioPorts, type StdioSpec } from './stdio.ts';
 import { expose } from './transport.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from './upstream.ts';
@@ -75,13 +76,14 @@ export class Upstreams {
   }
 
   /** Starts the upstream that the grant names, for the conversation whose events these are. */
-  async open(grant: Grant, events: UpstreamEvents): Promise<Upstream | Refusal> {
+  async open(grant: Grant, era: Era, events: UpstreamEvents): Promise<Upstream | Refusal> {
     const { upstream: name } = grant.call;
     const entry = this.#entries.get(name);
     if (entry === undefined) return refuse('not_found', 'no such upstream');
     if (entry.spec.lifecycle === 'disabled')
       return refuse('upstream_unavailable', `upstream ${name} is disabled`);
     if (this.#closing) return refuse('shutting_down', 'ostiary is shutting down');
+    if (era === 'modern') return refuse('era_unsupported', `upstream ${name} speaks the legacy protocol`);
     let opened: Upstream | null = null;
     const ports = this.#portsFor(entry, grant.caller.session.id);
     const upstream = await expose((_, on) => openStdio(entry.spec, ports, on), grant, ports.scrubber, {

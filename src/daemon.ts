@@ -6,9 +6,9 @@ import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { evaluate, type Policy } from './auth/policy.ts';
 import { type Caller, type Peer, SESSION_ID_LENGTH, Sessions } from './auth/session.ts';
+import { credentialRefs, placementsOf } from './config/credentials.ts';
 import type { Config } from './config/types.ts';
 import { Broker } from './credentials/broker.ts';
-import type { CredentialRef } from './credentials/ref.ts';
 import { Scrubber } from './credentials/scrubber.ts';
 import { Vault } from './credentials/vault.ts';
 import type { Unlock } from './credentials/vault-key.ts';
@@ -60,10 +60,6 @@ export interface Ready {
 function policyOf(config: Config): Policy {
   if (config.profiles.size === 0) return new Map([['default', [{ effect: 'allow', upstream: '*' }]]]);
   return new Map([...config.profiles.values()].map(({ name, rules }) => [name, rules]));
-}
-
-function credentialRefs(config: Config): CredentialRef[] {
-  return [...config.upstreams.values()].flatMap(({ secrets }) => Object.values(secrets));
 }
 
 async function peerOf(socket: Socket, kind: 'tcp' | 'session'): Promise<Peer | null> {
@@ -125,13 +121,17 @@ export class Daemon {
       spawn,
       scrubber,
     });
-    this.#sessions = new Sessions({ onEnd: (session, reason) => this.#agentSessions.ended(session, reason) });
+    this.#sessions = new Sessions({
+      onEnd: (session, reason) => this.#agentSessions.ended(session, reason),
+      limit: config.limits.sessions,
+    });
     this.#upstreams = new Upstreams(config.upstreams.values(), {
       acquire: (ref) => this.#broker.acquire(ref),
       scrubber,
       guard: this.#watchdog,
       env,
       workDirectory: join(options.runtimeDirectory, 'work'),
+      messageBytes: config.limits.messageBytes,
       started: (child) => this.#audit.note({ event: 'upstream.started', ...child }),
       exited: (child) => this.#audit.note({ event: 'upstream.exited', ...child }),
       problem: (upstream, message) => this.#log.error({ upstream }, message),
@@ -313,8 +313,8 @@ export class Daemon {
     const { config } = this.#options;
     const names = new Set<string>();
     for (const upstream of config.upstreams.values())
-      for (const [variable, ref] of Object.entries(upstream.secrets)) {
-        names.add(variable);
+      for (const { into, ref } of placementsOf(upstream)) {
+        if (upstream.transport === 'stdio') names.add(into);
         if (ref.source === 'env') names.add(ref.name);
         // A helper may ask a person; its value is known here once an upstream needed it.
         if (ref.source !== 'command') await this.#broker.acquire(ref).catch(() => {});

@@ -57,6 +57,10 @@ export const limits = {
   upstreamStartMs: 60 * second,
   /** Until an upstream must have answered any other request; builds and searches take minutes. */
   upstreamCallMs: 10 * minute,
+  /** A child that no conversation owns is kept this long without use: agents pause while people read. */
+  upstreamIdleMs: 10 * minute,
+  /** Children of one upstream at once; a Node server takes 40 MiB and more, so this bounds a runaway client. */
+  childrenPerUpstream: 64,
   /** From closing stdin and SIGTERM to SIGKILL of the process group. */
   upstreamGraceMs: 3 * second,
   /** One stderr line; longer ones are cut into pieces of this size. */

@@ -5,11 +5,7 @@
  */
 import { type Refusal, refuse } from '../errors.ts';
 import type { ClientMessage } from '../jsonrpc.ts';
-
-/** Revisions with sessions and `initialize`, newest first. */
-export const legacyVersions = ['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05'] as const;
-
-const ENVELOPE_VERSION = 'io.modelcontextprotocol/protocolVersion';
+import { isLegacyVersion, legacyVersions, metaKeys } from '../revisions.ts';
 
 function unsupported(requested: unknown): Refusal {
   return refuse('unsupported_version', 'unsupported protocol version', {
@@ -25,13 +21,13 @@ export function checkEra(message: ClientMessage, version: string | undefined): R
   const meta = message.params._meta;
   const enveloped =
     typeof meta === 'object' && meta !== null
-      ? (meta as Record<string, unknown>)[ENVELOPE_VERSION]
+      ? (meta as Record<string, unknown>)[metaKeys.protocolVersion]
       : undefined;
   if (enveloped !== undefined) return unsupported(enveloped);
   return checkVersionHeader(version);
 }
 
 export function checkVersionHeader(version: string | undefined): Refusal | undefined {
-  if (version === undefined || (legacyVersions as readonly string[]).includes(version)) return undefined;
+  if (version === undefined || isLegacyVersion(version)) return undefined;
   return unsupported(version);
 }

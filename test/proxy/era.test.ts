@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isRefusal } from '../../src/errors.ts';
 import { type ClientMessage, parseClientMessage } from '../../src/jsonrpc.ts';
-import { checkEra, checkVersionHeader, legacyVersions } from '../../src/proxy/era.ts';
+import { checkEra, checkVersionHeader } from '../../src/proxy/era.ts';
+import { legacyVersions } from '../../src/revisions.ts';
 
 function message(method: string, params: object = {}): ClientMessage {
   const parsed = parseClientMessage(Buffer.from(JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })));

@@ -55,6 +55,8 @@ export const limits = {
 
   /** Until an upstream must have answered `initialize`; a cold Node server on a busy machine needs 5 s. */
   upstreamStartMs: 60 * second,
+  /** Until the answer to a probe for the modern era; a legacy server may give none, and a cold Node server needs 5 s. */
+  eraProbeMs: 10 * second,
   /** Until an upstream must have answered any other request; builds and searches take minutes. */
   upstreamCallMs: 10 * minute,
   /** A child that no conversation owns is kept this long without use: agents pause while people read. */

@@ -38,7 +38,8 @@ function makeServer(announce = {}) {
         completions: {},
         ...(eras.modern && { extensions: { [TASKS]: {} } }),
       },
-      instructions: token === undefined ? 'a fixture without a credential' : 'a fixture that holds a credential',
+      instructions:
+        token === undefined ? 'a fixture without a credential' : 'a fixture that holds a credential',
       requestState: { verify: state.verify },
     },
   );

@@ -23,20 +23,20 @@ const eras = { legacy: LEGACY !== 'reject', modern: MODERN !== 'off' };
 const state = createRequestStateCodec({ key: randomBytes(32) });
 
 /**
- * A server for one conversation, or for one modern request. `announce` publishes a list change to whoever listens,
- * which only the transport knows.
+ * A server for one conversation, or for one modern request over HTTP, where only the transport can `announce` a list
+ * change to whoever listens.
  */
-function makeServer(announce = {}) {
+function makeServer({ era }, announce = {}) {
   const server = new McpServer(
     { name: 'ostiary-conformance-fixture', version: '1.0.0' },
     {
       capabilities: {
-        tools: { listChanged: true },
+        // The SDK declares tools itself when the first is registered, which leaves addTasks time to step in front of it.
         prompts: { listChanged: true },
         resources: { subscribe: true, listChanged: true },
         logging: {},
         completions: {},
-        ...(eras.modern && { extensions: { [TASKS]: {} } }),
+        ...(era === 'modern' && { extensions: { [TASKS]: {} } }),
       },
       instructions:
         token === undefined ? 'a fixture without a credential' : 'a fixture that holds a credential',
@@ -47,9 +47,9 @@ function makeServer(announce = {}) {
     tools: announce.tools ?? (() => server.sendToolListChanged()),
     prompts: announce.prompts ?? (() => server.sendPromptListChanged()),
   };
+  if (era === 'modern') addTasks(server);
   addTools(server, { ...plainTools(changes), ...inputTools(state) });
   addContent(server);
-  addTasks(server);
   return server;
 }
 
@@ -59,8 +59,8 @@ switch (process.argv[2] ?? 'stdio') {
     process.stdin.resume().on('close', () => process.exit(0));
     break;
   case 'stdio':
-    if (eras.modern) serveStdio(() => makeServer(), { legacy: eras.legacy ? 'serve' : 'reject' });
-    else await makeServer().connect(new StdioServerTransport());
+    if (eras.modern) serveStdio(makeServer, { legacy: eras.legacy ? 'serve' : 'reject' });
+    else await makeServer({ era: 'legacy' }).connect(new StdioServerTransport());
     break;
   default:
     console.error('fixture: expected stdio or http');

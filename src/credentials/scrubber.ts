@@ -3,14 +3,16 @@
  *
  * - D1: whatever the message, for it looks at bytes and not at kinds;
  * - D2: base64 in three alignments, hex, percent and JSON escapes, in keys and in values (`forms.ts`, `layers.ts`);
+ * - D3: split over the texts of one message, such as content blocks (`blocks.ts`);
  * - D4: a value once added stays, so that a rotated one is still taken out;
  * - D6: nothing in a message can switch it off, and what cannot be cleaned with certainty is withheld.
  *
- * Not found: a value split over several messages or content blocks, encrypted, compressed or re-spelt in a way that
- * `forms.ts` does not know.
+ * Not found: a value split over several messages or over what is no text, encrypted, compressed or re-spelt in a way
+ * that `forms.ts` does not know.
  */
 import { createHash } from 'node:crypto';
 import { limits } from '../limits.ts';
+import { joinTexts } from './blocks.ts';
 import { type Form, formsOf } from './forms.ts';
 import { type Hit, jsonEscapes, lineBreaks, percentEscapes, undo } from './layers.ts';
 import { reveal } from './reveal.ts';
@@ -38,6 +40,9 @@ const PASSES = 3;
 /** Hits of one form per pass: bounds memory against an upstream that repeats its secret for megabytes. */
 const HITS = 10_000;
 
+/** The text at a joint that is searched, in lengths of the longest form: each byte may be written as `\u0041`. */
+const REACH = 6;
+
 const none: readonly Hit[] = [];
 
 function isBase64(byte: number | undefined): boolean {
@@ -57,6 +62,8 @@ export class Scrubber {
   readonly #forms: (Form & { readonly labels: readonly string[] })[] = [];
   /** Digests of the values already added: a helper may give the same one a thousand times. */
   readonly #known = new Set<string>();
+  /** Length of the longest form. */
+  #longest = 0;
 
   /** From now on the secret's value is taken out, for as long as this scrubber lives. */
   add(secret: Secret): Redactable {
@@ -67,19 +74,31 @@ export class Scrubber {
     if (!this.#known.has(digest)) {
       this.#known.add(digest);
       const labels = [secret.label];
-      for (const form of formsOf(value)) this.#forms.push({ ...form, labels });
+      for (const form of formsOf(value)) {
+        this.#forms.push({ ...form, labels });
+        this.#longest = Math.max(this.#longest, form.bytes.length);
+      }
     }
     return { redactable: true };
   }
 
   /** One JSON message. Redacted bytes are valid JSON and differ from `line` in the marks alone. */
   scrubJson(line: Buffer): Scrubbed {
-    return this.#scrub(line, spliceJson, isJson);
+    const search = (bytes: Buffer): readonly Hit[] => {
+      const [hits, split] = [this.#search(bytes, 0), this.#searchJoints(bytes)];
+      return split.length === 0 ? hits : mergeHits([...hits, ...split]);
+    };
+    return this.#scrub(line, search, spliceJson, isJson);
   }
 
   /** Any bytes, such as a line of stderr or of a log. */
   scrubText(text: Buffer): Scrubbed {
-    return this.#scrub(text, spliceText, () => true);
+    return this.#scrub(
+      text,
+      (bytes) => this.#search(bytes, 0),
+      spliceText,
+      () => true,
+    );
   }
 
   /** The label of a secret that `text` contains, or `null`. */
@@ -89,13 +108,14 @@ export class Scrubber {
 
   #scrub(
     line: Buffer,
+    search: (bytes: Buffer) => readonly Hit[],
     splice: (bytes: Buffer, hits: readonly Hit[]) => Buffer,
     valid: (bytes: Buffer) => boolean,
   ): Scrubbed {
     const labels = new Set<string>();
     let bytes = line;
     for (let pass = 0; pass < PASSES; pass++) {
-      const hits = this.#search(bytes, 0);
+      const hits = search(bytes);
       if (hits.length === 0) {
         if (bytes === line) return { outcome: 'clean', bytes: line, labels: [] };
         if (!valid(bytes)) break;
@@ -119,6 +139,13 @@ export class Scrubber {
       if (below.length > 0) found.push(layer.locate(below));
     }
     return mergeHits(found.flat());
+  }
+
+  /** The parts of what is split over texts. */
+  #searchJoints(json: Buffer): readonly Hit[] {
+    if (this.#longest === 0) return none;
+    const joined = joinTexts(json, REACH * this.#longest);
+    return joined === null ? none : joined.locate(this.#search(joined.bytes, 0));
   }
 
   #searchPlain(text: Buffer): readonly Hit[] {

@@ -23,7 +23,7 @@ import {
 import { canary, scanForLeaks } from '../support/leaks.ts';
 import { fixtureServer } from '../support/servers.ts';
 
-/** Told by the server as they are; split values cannot be found by design (docs: D3 over several blocks). */
+/** Told by the server as they are; a value that is split over several messages is not found (docs: D3). */
 const requests: readonly Message[] = [
   { method: 'tools/list' },
   { method: 'resources/list' },

@@ -125,7 +125,7 @@ async function judge(suite, revision, upstreams) {
     diffs[name] = diff;
     console.log(`${diff.lost.length} checks pass direct and fail through ostiary (${name})`);
     for (const entry of diff.lost) console.log(describe(entry));
-    if (diff.weaker.length > 0) console.log('not judged there, and none that must be:');
+    if (diff.weaker.length > 0) console.log('neither passed nor failed there:');
     for (const entry of diff.weaker) console.log(describe(entry));
     if (runs[name].text.includes(credential))
       problems.push(`${name}: the suite saw the upstream's credential`);

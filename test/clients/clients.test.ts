@@ -35,6 +35,24 @@ describe('real clients connect, list and call, and never see the secret', () => 
     });
 });
 
+test('docs/clients.md names the versions that are installed', () => {
+  const page = readFileSync(join(packageRoot, 'docs', 'clients.md'), 'utf8');
+  const titles = {
+    'Claude Code': clients.claude,
+    Codex: clients.codex,
+    'Gemini CLI': clients.gemini,
+    OpenCode: clients.opencode,
+    'MCP Inspector': clients.inspectorLegacy,
+  };
+  for (const [title, client] of Object.entries(titles)) {
+    const lock = JSON.parse(readFileSync(join(client.manifests, 'package-lock.json'), 'utf8')) as {
+      packages: Record<string, { version?: string }>;
+    };
+    const version = lock.packages[`node_modules/${client.package}`]?.version;
+    if (version !== undefined) assert(page.includes(`| ${title} | ${version} |`), `${title} ${version}`);
+  }
+});
+
 describe('a tap on the wire', () => {
   const tap = join(dirname(fileURLToPath(import.meta.url)), 'stdio-tap.js');
   const server = join(packageRoot, 'test', 'clients', 'modern-server.mjs');

@@ -224,14 +224,20 @@ const inspector = (era: 'legacy' | 'auto' | 'modern'): Client => ({
   executable: '@modelcontextprotocol/inspector/clients/launcher/build/index.js',
   async turns(setting) {
     const { transport, home, endpoint, upstream, session } = setting;
-    const file = join(home, 'mcp.json');
-    if (transport === 'shim') write(file, await mcpConfig(setting));
-    else {
-      const headers = { Authorization: `Bearer ${(await session('--token')).trim()}` };
-      const server = { type: 'streamable-http', url: `${endpoint}/mcp/${upstream}`, headers };
-      write(file, { mcpServers: { [upstream]: server } });
+    const from = ['--cli', '--protocol-era', era];
+    if (transport === 'shim') {
+      const file = write(join(home, 'mcp-config.json'), await mcpConfig(setting));
+      from.push('--config', file, '--server', upstream);
+    } else {
+      const token = (await session('--token')).trim();
+      from.push(
+        `${endpoint}/mcp/${upstream}`,
+        '--transport',
+        'http',
+        '--header',
+        `Authorization: Bearer ${token}`,
+      );
     }
-    const from = ['--cli', '--config', file, '--server', upstream, '--protocol-era', era];
     // On Node 20 it fails over a proxy variable, even for hosts that are exempt; it has nothing to say to strangers.
     const env = { MCP_INSPECTOR_SECRET_STORE: 'memory', HTTP_PROXY: '', HTTPS_PROXY: '' };
     return [

@@ -48,6 +48,9 @@ export async function main(args: string[]): Promise<number> {
   }
   const rows: Row[] = [];
   const bench = await Bench.start();
+  // The daemon is a resident one: it would outlive us.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => void bench.stop().finally(() => process.exit(1)));
   try {
     for (const row of cases.filter(
       ({ client }) => only.length === 0 || only.some((name) => client.name.startsWith(name)),

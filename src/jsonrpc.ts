@@ -74,7 +74,7 @@ export function isId(value: unknown): value is MessageId {
 }
 
 /** Line breaks frame messages on stdio. Outside strings they are white space; inside strings JSON forbids them. */
-function oneLine(bytes: Buffer): Buffer {
+export function oneLine(bytes: Buffer): Buffer {
   if (!bytes.includes(0x0a) && !bytes.includes(0x0d)) return bytes;
   return Buffer.from(bytes.map((byte) => (byte === 0x0a || byte === 0x0d ? 0x20 : byte)));
 }

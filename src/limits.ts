@@ -65,6 +65,35 @@ export const limits = {
   childrenPerUpstream: 64,
   /** From closing stdin and SIGTERM to SIGKILL of the process group. */
   upstreamGraceMs: 3 * second,
+  /** Until an upstream's host has taken a connection, TLS included; distant ones need under 1 s. */
+  upstreamConnectMs: 10 * second,
+  /** Until an HTTP upstream has accepted a notification or response, which is no work. */
+  upstreamAcceptMs: 30 * second,
+  /** A connection idle for this long is closed by us: Node and uvicorn close theirs after 5 s, maybe as we write. */
+  upstreamIdleMs: 4 * second,
+  /** Idle connections kept per HTTP upstream; calls that come together leave that many. */
+  upstreamIdleConnections: 16,
+  /** From one end of an upstream's stream to the first attempt to open it again, unless it says how long. */
+  reconnectMs: 1 * second,
+  /** The longest pause between attempts. */
+  reconnectMaxMs: 30 * second,
+  /** The shortest, whatever the server says: 0 would be a busy loop. */
+  reconnectMinMs: 50,
+  /** Failed attempts in a row to resume the stream of one request. */
+  resumeAttempts: 5,
+  /** A stream that goes on after the answer it was for: what follows belongs to nobody. */
+  answeredStreamMs: 3 * second,
+  /** An upstream that ends has this long to hear that its session is over. */
+  sessionDeleteMs: 1 * second,
+  /** A session id; some are signed tokens. It goes back in every request, as a header. */
+  upstreamSessionIdBytes: 4 * KiB,
+  /** An id of a server-sent event; UUIDs and cursors are shorter. */
+  eventIdBytes: 1 * KiB,
+  /** Tools per upstream whose arguments go into headers as well; each has a few. */
+  toolsWithHeaders: 4096,
+  headersPerTool: 64,
+  /** One header made from an argument; servers take 8 to 16 KiB of headers. */
+  toolHeaderBytes: 8 * KiB,
   /** One stderr line; longer ones are cut into pieces of this size. */
   stderrLineBytes: 16 * KiB,
   /** Stderr kept per upstream child for `status` and start errors. */

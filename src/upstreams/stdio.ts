@@ -8,10 +8,11 @@ import type { Secret } from '../credentials/secret.ts';
 import { upstreamBase } from '../environment.ts';
 import { Failure, type Refusal, refuse } from '../errors.ts';
 import { privateDirectory } from '../files.ts';
-import { type ClientMessage, type MessageId, readEnvelope } from '../jsonrpc.ts';
+import { type ClientMessage, readEnvelope } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
 import { injectEnvironment } from './inject.ts';
 import { type Child, type Exit, type Guard, launch } from './launch.ts';
+import { describeMissing, idIn, tooLarge } from './refusals.ts';
 import type { Transport, TransportEvents } from './transport.ts';
 
 export interface StdioSpec {
@@ -45,14 +46,6 @@ export interface StdioPorts {
 function describeExit(exit: Exit): string {
   if (exit.error !== undefined) return 'could not be started';
   return exit.signal === null ? `exited with code ${exit.code}` : `was ended by ${exit.signal}`;
-}
-
-/** The id in the first bytes of a message too long to keep: servers write it first, or right after `jsonrpc`. */
-function idIn(head: Buffer): MessageId | null {
-  const match = /^\s*\{(?:"jsonrpc":"2\.0",)?"id":(-?\d+|"(?:[^"\\]|\\.)*")/.exec(
-    head.toString('latin1', 0, 512),
-  );
-  return match === null ? null : (readEnvelope(Buffer.from(`{"id":${match[1]},"result":0}`))?.id ?? null);
 }
 
 /** Scrubs line by line. What is cut could hold a secret across the cut, so of a line that long only its length is kept. */
@@ -98,14 +91,6 @@ class StdioTransport implements Transport {
   stop(): Promise<void> {
     return this.#child.stop();
   }
-}
-
-/** Credential failures speak of labels alone, so their words may go out; others could name a path. */
-function describeMissing({ kind, message, hint }: Failure, label: string, upstream: string): string {
-  if (kind !== 'credential') return `${label} is not available to upstream ${upstream}: see ostiary status`;
-  const what = message.startsWith(label) ? message : `${label}: ${message}`;
-  // Other advice may name a helper's path; `status` and the log have the rest.
-  return `upstream ${upstream}: ${what}${hint?.startsWith('ostiary ') ? ` (try: ${hint})` : ''}`;
 }
 
 /**

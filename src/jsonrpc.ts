@@ -4,7 +4,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { type Refusal, refuse } from './errors.ts';
-import { decodeString, deeperThan, findDuplicateKey, members, skipSpace } from './json.ts';
+import { decodeString, deeperThan, findDuplicateKey, type Members, members, skipSpace } from './json.ts';
 import { limits } from './limits.ts';
 
 export type MessageId = string | number;
@@ -28,6 +28,8 @@ export interface Envelope {
   readonly method: string;
   /** The response is a JSON-RPC error. */
   readonly failed: boolean;
+  /** Where its parts are in the bytes that it was read from, so that nobody has to scan them again. */
+  readonly members?: Members;
 }
 
 /** A key for maps: the number 1 and the string "1" are different ids. */
@@ -153,11 +155,12 @@ export function readEnvelope(line: Buffer): Envelope | null {
   if (methodSpan !== undefined) {
     const method = decodeString(line, methodSpan);
     if (method === null) return null;
-    return { kind: idSpan === undefined ? 'notification' : 'request', id, method, failed: false };
+    const kind = idSpan === undefined ? 'notification' : 'request';
+    return { kind, id, method, failed: false, members: object };
   }
   const failed = object.values.has('error');
   if (!failed && !object.values.has('result')) return null;
-  return { kind: 'response', id, method: '', failed };
+  return { kind: 'response', id, method: '', failed, members: object };
 }
 
 /** An error response in the JSON-RPC form. */

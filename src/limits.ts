@@ -53,6 +53,19 @@ export const limits = {
   backlogMessages: 1024,
   backlogBytes: 4 * MiB,
 
+  /** Clients that share one upstream child; as many as there can be agent connections, some times over. */
+  legsPerUpstream: 4096,
+  /** Kept per request to be put back into its answer; real ids and progress tokens are numbers and UUIDs. */
+  sharedIdBytes: 1 * KiB,
+  /** Unread by one of several clients of a shared child. Waiting longer would stall the others, so it is ended. */
+  legQueueBytes: 8 * MiB,
+  /** Resources that one client watches on a shared child. */
+  subscriptionsPerLeg: 1024,
+  /** Each update is compared with the parents of its URI. */
+  subscriptionUriChars: 2 * KiB,
+  /** Tasks, and elicitations by URL, that a shared child keeps for one session; the oldest is forgotten first. */
+  sharedIdsPerSession: 1024,
+
   /** Until an upstream must have answered `initialize`; a cold Node server on a busy machine needs 5 s. */
   upstreamStartMs: 60 * second,
   /** Until the answer to a probe for the modern era; a legacy server may give none, and a cold Node server needs 5 s. */

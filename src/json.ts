@@ -84,11 +84,15 @@ export function skipValue(bytes: Buffer, from: number): number {
  * The members of the object that starts at `from`: decoded key → range of its value. A key that occurs twice keeps its
  * last range, as `JSON.parse` does. `null` when this is not an object.
  */
-export function members(bytes: Buffer, from: number): { values: Map<string, Span>; end: number } | null {
+export function members(
+  bytes: Buffer,
+  from: number,
+): { values: Map<string, Span>; end: number; repeated: boolean } | null {
   if (bytes[from] !== OPEN_BRACE) return null;
   const values = new Map<string, Span>();
+  let repeated = false;
   let at = skipSpace(bytes, from + 1);
-  if (bytes[at] === CLOSE_BRACE) return { values, end: at + 1 };
+  if (bytes[at] === CLOSE_BRACE) return { values, end: at + 1, repeated };
   for (;;) {
     if (bytes[at] !== QUOTE) return null;
     const keyEnd = skipString(bytes, at);
@@ -99,9 +103,10 @@ export function members(bytes: Buffer, from: number): { values: Map<string, Span
     const start = skipSpace(bytes, colon + 1);
     const end = skipValue(bytes, start);
     if (end < 0) return null;
+    repeated ||= values.has(key);
     values.set(key, { start, end });
     at = skipSpace(bytes, end);
-    if (bytes[at] === CLOSE_BRACE) return { values, end: at + 1 };
+    if (bytes[at] === CLOSE_BRACE) return { values, end: at + 1, repeated };
     if (bytes[at] !== COMMA) return null;
     at = skipSpace(bytes, at + 1);
   }

@@ -37,6 +37,8 @@ export const limits = {
   conversationsPerSession: 64,
   /** An HTTP conversation without a request or stream for this long is a client that left. */
   conversationIdleMs: 30 * minute,
+  /** Of these at `/mcp`, where each has a child of every upstream. */
+  mergedPerSession: 8,
   /** Requests in flight in one conversation. */
   pendingPerConversation: 1024,
   /** The id of a request that an upstream makes of the client; real ones are numbers and UUIDs. */
@@ -55,6 +57,22 @@ export const limits = {
   upstreamStartMs: 60 * second,
   /** Until an upstream must have answered any other request; builds and searches take minutes. */
   upstreamCallMs: 10 * minute,
+  /** `/mcp` answers for the upstreams that have answered by then; a slow one joins later. Clients wait 10 s or more. */
+  mergeGraceMs: 5 * second,
+  /** Between two tries to start an upstream of `/mcp` that is down: each try is a process, and asks for its secrets. */
+  mergeRetryMs: 30 * second,
+  /** Of one list of one upstream, against lists without an end (F4). Servers in the field have 1,000 entries, by tens. */
+  listPages: 1000,
+  listEntries: 10_000,
+  listBytes: 16 * MiB,
+  /** Between two notices that a list has changed (F4): a client asks for the whole list after each. */
+  listChangedMs: 1 * second,
+  /** Tasks whose upstream is remembered; who polls has a few. */
+  tasksPerUpstream: 1024,
+  /** Of one upstream, in UTF-16 units: instructions fill the context of every conversation. */
+  instructionsChars: 8 * 1024,
+  /** What an upstream says of its failure, in UTF-16 units, where it becomes part of a message of ours. */
+  problemChars: 300,
   /** From closing stdin and SIGTERM to SIGKILL of the process group. */
   upstreamGraceMs: 3 * second,
   /** One stderr line; longer ones are cut into pieces of this size. */

@@ -11,9 +11,10 @@ import { checkEra, checkVersionHeader } from './era.ts';
 import type { Front, Sink } from './front.ts';
 import { refusalResponse, statusOf } from './wire.ts';
 
+/** `upstream` is `null` for all of the session's as one. */
 export interface FrontDesk {
-  readonly open: (caller: Caller, upstream: string) => Front | Refusal;
-  readonly find: (caller: Caller, upstream: string, id: string) => Front | Refusal;
+  readonly open: (caller: Caller, upstream: string | null) => Front | Refusal;
+  readonly find: (caller: Caller, upstream: string | null, id: string) => Front | Refusal;
 }
 
 const JSON_TYPE = 'application/json';
@@ -173,7 +174,12 @@ function protocolVersion(request: IncomingMessage): string | undefined {
   return request.headersDistinct['mcp-protocol-version']?.[0];
 }
 
-function findConversation(desk: FrontDesk, caller: Caller, upstream: string, request: IncomingMessage) {
+function findConversation(
+  desk: FrontDesk,
+  caller: Caller,
+  upstream: string | null,
+  request: IncomingMessage,
+) {
   const id = sessionId(request);
   return id === undefined
     ? refuse('bad_message', 'expected one Mcp-Session-Id header')
@@ -188,7 +194,7 @@ function watch(response: ServerResponse, conversation: Front, sink: Sink): void 
 export async function handlePost(
   desk: FrontDesk,
   caller: Caller,
-  upstream: string,
+  upstream: string | null,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -224,7 +230,7 @@ export async function handlePost(
 export function handleGet(
   desk: FrontDesk,
   caller: Caller,
-  upstream: string,
+  upstream: string | null,
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
@@ -247,7 +253,7 @@ export function handleGet(
 export function handleDelete(
   desk: FrontDesk,
   caller: Caller,
-  upstream: string,
+  upstream: string | null,
   request: IncomingMessage,
   response: ServerResponse,
 ): void {

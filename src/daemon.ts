@@ -22,12 +22,15 @@ import { auditFile, controlSocket, version } from './paths.ts';
 import { AgentSessions } from './proxy/agent-sessions.ts';
 import { Audit } from './proxy/audit/audit.ts';
 import { AuditLog } from './proxy/audit/writer.ts';
+import { describeCall } from './proxy/call.ts';
 import { controlServer, type SessionReport, type SessionWish } from './proxy/control.ts';
-import type { ConversationPorts } from './proxy/conversation.ts';
+import { Conversation, type ConversationPorts } from './proxy/conversation.ts';
 import { Desk } from './proxy/desk.ts';
 import type { Front } from './proxy/front.ts';
 import { checkSocketPath, listenOnLoopback, listenPrivately, removeSocket } from './proxy/listen.ts';
 import { filterList } from './proxy/lists.ts';
+import { converse } from './proxy/merge/converse.ts';
+import { Merged } from './proxy/merge/merged.ts';
 import { handle } from './proxy/pipeline.ts';
 import { AgentPlane } from './proxy/server.ts';
 import { Upstreams } from './upstreams/registry.ts';
@@ -143,7 +146,8 @@ export class Daemon {
       this.#audit.turnedAway(refusal, peer, caller);
     this.#agents = new AgentPlane({
       desk: {
-        open: (caller, upstream) => this.#openConversation(caller, upstream),
+        open: (caller, upstream) =>
+          upstream === null ? this.#openMerged(caller) : this.#openConversation(caller, upstream),
         find: (caller, upstream, id) => this.#desk.find(caller, upstream, id),
         openStateless: (caller, upstream) => this.#openStateless(caller, upstream),
       },
@@ -253,20 +257,66 @@ export class Daemon {
   }
 
   #openConversation(caller: Caller, upstream: string): Front | Refusal {
-    const ports = this.#conversationPorts(caller, upstream);
-    return isRefusal(ports) ? ports : this.#desk.open(caller, upstream, ports);
+    const ports = this.#visiblePorts(caller, upstream);
+    if (isRefusal(ports)) return ports;
+    return this.#desk.open(
+      caller,
+      upstream,
+      (id, closed) => new Conversation(id, caller, upstream, 'legacy', { ...ports, closed }),
+    );
   }
 
   #openStateless(caller: Caller, upstream: string): Front | Refusal {
-    const ports = this.#conversationPorts(caller, upstream);
-    return isRefusal(ports) ? ports : this.#desk.openStateless(caller, upstream, ports);
+    const ports = this.#visiblePorts(caller, upstream);
+    if (isRefusal(ports)) return ports;
+    return this.#desk.openStateless(
+      caller,
+      (id, closed) => new Conversation(id, caller, upstream, 'modern', { ...ports, closed }),
+    );
   }
 
-  #conversationPorts(caller: Caller, upstream: string): Omit<ConversationPorts, 'closed'> | Refusal {
+  /** An upstream that the profile does not have looks like one that does not exist. */
+  #visiblePorts(caller: Caller, upstream: string): Omit<ConversationPorts, 'closed'> | Refusal {
+    const ports = this.#conversationPorts(caller, upstream);
+    return ports !== null && this.#visible(caller, upstream)
+      ? ports
+      : refuse('not_found', 'no such upstream in this session');
+  }
+
+  /** All upstreams of the caller's profile as one. */
+  #openMerged(caller: Caller): Front | Refusal {
+    const { config } = this.#options;
+    const ports = new Map<string, Omit<ConversationPorts, 'closed'>>();
+    for (const { name, lifecycle } of config.upstreams.values()) {
+      const one = this.#conversationPorts(caller, name);
+      if (one !== null && lifecycle !== 'disabled' && this.#visible(caller, name)) ports.set(name, one);
+    }
+    if (ports.size === 0) return refuse('not_found', 'no upstream in this session');
+    const { id: session } = caller.session;
+    return this.#desk.open(
+      caller,
+      null,
+      (id, closed) =>
+        new Merged(id, caller, {
+          upstreams: [...ports.keys()],
+          converse: (name, exited) =>
+            converse(caller, name, ports.get(name) as Omit<ConversationPorts, 'closed'>, exited),
+          allows: (name, message) => {
+            const call = describeCall(name, message);
+            return isRefusal(call) || evaluate(this.#policy, caller, call).effect === 'allow';
+          },
+          refused: (merged, message, refusal) =>
+            this.#audit.refused({ id: merged.id, caller, upstreamName: '*' }, message, refusal),
+          problem: (upstream, why) => this.#log.warn({ upstream, session, why }, 'missing at /mcp'),
+          dropped: (upstream, what) => this.#log.warn({ upstream, session }, `dropped ${what}`),
+          closed,
+        }),
+    );
+  }
+
+  #conversationPorts(caller: Caller, upstream: string): Omit<ConversationPorts, 'closed'> | null {
     const limitsOf = this.#upstreams.limitsOf(upstream);
-    // An upstream that the profile does not have looks like one that does not exist.
-    if (limitsOf === undefined || !this.#visible(caller, upstream))
-      return refuse('not_found', 'no such upstream in this session');
+    if (limitsOf === undefined) return null;
     return {
       take: (conversation, message, sink) =>
         handle({ policy: this.#policy, audit: this.#audit }, conversation, message, sink),

@@ -39,6 +39,8 @@ export const limits = {
   statelessPerSession: 1024,
   /** An HTTP conversation without a request or stream for this long is a client that left. */
   conversationIdleMs: 30 * minute,
+  /** Of these at `/mcp`, where each has a child of every upstream. */
+  mergedPerSession: 8,
   /** Requests in flight in one conversation. */
   pendingPerConversation: 1024,
   /** The id of a request that an upstream makes of the client; real ones are numbers and UUIDs. */
@@ -76,6 +78,22 @@ export const limits = {
   upstreamIdleMs: 10 * minute,
   /** Children of one upstream at once; a Node server takes 40 MiB and more, so this bounds a runaway client. */
   childrenPerUpstream: 64,
+  /** `/mcp` answers for the upstreams that have answered by then; a slow one joins later. Clients wait 10 s or more. */
+  mergeGraceMs: 5 * second,
+  /** Between two tries to start an upstream of `/mcp` that is down: each try is a process, and asks for its secrets. */
+  mergeRetryMs: 30 * second,
+  /** Of one list of one upstream, against lists without an end (F4). Servers in the field have 1,000 entries, by tens. */
+  listPages: 1000,
+  listEntries: 10_000,
+  listBytes: 16 * MiB,
+  /** Between two notices that a list has changed (F4): a client asks for the whole list after each. */
+  listChangedMs: 1 * second,
+  /** Tasks whose upstream is remembered; who polls has a few. */
+  tasksPerUpstream: 1024,
+  /** Of one upstream, in UTF-16 units: instructions fill the context of every conversation. */
+  instructionsChars: 8 * 1024,
+  /** What an upstream says of its failure, in UTF-16 units, where it becomes part of a message of ours. */
+  problemChars: 300,
   /** From closing stdin and SIGTERM to SIGKILL of the process group. */
   upstreamGraceMs: 3 * second,
   /** Until an upstream's host has taken a connection, TLS included; distant ones need under 1 s. */
@@ -83,7 +101,7 @@ export const limits = {
   /** Until an HTTP upstream has accepted a notification or response, which is no work. */
   upstreamAcceptMs: 30 * second,
   /** A connection idle for this long is closed by us: Node and uvicorn close theirs after 5 s, maybe as we write. */
-  upstreamIdleMs: 4 * second,
+  upstreamSocketIdleMs: 4 * second,
   /** Idle connections kept per HTTP upstream; calls that come together leave that many. */
   upstreamIdleConnections: 16,
   /** From one end of an upstream's stream to the first attempt to open it again, unless it says how long. */

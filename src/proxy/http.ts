@@ -9,13 +9,14 @@ import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import { members, skipSpace } from '../json.ts';
 import { type ClientMessage, type MessageId, parseClientMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
-import { checkEnvelope, checkHeaders, checkVersionHeader, eraOf } from './era.ts';
+import { checkEnvelope, checkHeaders, checkVersionHeader, eraOf, otherEra } from './era.ts';
 import type { Front, Sink } from './front.ts';
 import { refusalResponse, statusOf } from './wire.ts';
 
+/** `upstream` is `null` for all of the session's as one. */
 export interface FrontDesk {
-  readonly open: (caller: Caller, upstream: string) => Front | Refusal;
-  readonly find: (caller: Caller, upstream: string, id: string) => Front | Refusal;
+  readonly open: (caller: Caller, upstream: string | null) => Front | Refusal;
+  readonly find: (caller: Caller, upstream: string | null, id: string) => Front | Refusal;
   /** For one request of the modern era, or one line connection that speaks it. */
   readonly openStateless: (caller: Caller, upstream: string) => Front | Refusal;
 }
@@ -220,7 +221,12 @@ function protocolVersion(request: IncomingMessage): string | undefined {
   return request.headersDistinct['mcp-protocol-version']?.[0];
 }
 
-function findConversation(desk: FrontDesk, caller: Caller, upstream: string, request: IncomingMessage) {
+function findConversation(
+  desk: FrontDesk,
+  caller: Caller,
+  upstream: string | null,
+  request: IncomingMessage,
+) {
   const id = sessionId(request);
   return id === undefined
     ? refuse('bad_message', 'expected one Mcp-Session-Id header')
@@ -235,7 +241,7 @@ function watch(response: ServerResponse, conversation: Front, sink: Sink): void 
 export async function handlePost(
   desk: FrontDesk,
   caller: Caller,
-  upstream: string,
+  upstream: string | null,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -273,14 +279,15 @@ export async function handlePost(
 async function postStateless(
   desk: FrontDesk,
   caller: Caller,
-  upstream: string,
+  upstream: string | null,
   message: ClientMessage,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   const malformed = checkHeaders(request, message) ?? checkEnvelope(message);
   if (malformed !== undefined) return sendRefusal(response, malformed, message.id);
-  const front = desk.openStateless(caller, upstream);
+  // All upstreams as one speak the legacy era alone, whatever each of them speaks.
+  const front = upstream === null ? otherEra(message) : desk.openStateless(caller, upstream);
   if (isRefusal(front)) return sendRefusal(response, front, message.id);
   const sink = new StatelessResponse(request, response);
   watch(response, front, sink);
@@ -293,7 +300,7 @@ async function postStateless(
 export function handleGet(
   desk: FrontDesk,
   caller: Caller,
-  upstream: string,
+  upstream: string | null,
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
@@ -316,7 +323,7 @@ export function handleGet(
 export function handleDelete(
   desk: FrontDesk,
   caller: Caller,
-  upstream: string,
+  upstream: string | null,
   request: IncomingMessage,
   response: ServerResponse,
 ): void {

@@ -50,7 +50,7 @@ export function shareHttp(url: string): HttpShared {
     keepAlive: true,
     keepAliveMsecs: limits.sseKeepAliveMs,
     maxFreeSockets: limits.upstreamIdleConnections,
-    timeout: limits.upstreamIdleMs,
+    timeout: limits.upstreamSocketIdleMs,
   };
   const agent = url.startsWith('https:') ? new HttpsAgent(options) : new HttpAgent(options);
   return { agent, tools: new ToolHeaders(), close: () => agent.destroy() };

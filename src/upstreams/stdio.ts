@@ -12,7 +12,7 @@ import { type ClientMessage, readEnvelope } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
 import { injectEnvironment } from './inject.ts';
 import { type Child, type Exit, type Guard, launch } from './launch.ts';
-import { describeMissing, idIn, tooLarge } from './refusals.ts';
+import { describeMissing, idIn } from './refusals.ts';
 import type { Transport, TransportEvents } from './transport.ts';
 
 export interface StdioSpec {

@@ -59,6 +59,14 @@ export const limits = {
   upstreamIdleMs: 10 * minute,
   /** Children of one upstream at once; a Node server takes 40 MiB and more, so this bounds a runaway client. */
   childrenPerUpstream: 64,
+  /** Starts that fail in a row before an upstream is left alone; each costs seconds, and three are no accident. */
+  upstreamFailures: 3,
+  /** Then it is left alone for this long, the next time for twice as long, … */
+  upstreamWaitMs: 5 * second,
+  /** … up to this: whoever mends an upstream should not wait longer for it. */
+  upstreamLongestWaitMs: 5 * minute,
+  /** A child that answered and got this old did not die of its start. */
+  upstreamHealthyMs: 30 * second,
   /** From closing stdin and SIGTERM to SIGKILL of the process group. */
   upstreamGraceMs: 3 * second,
   /** One stderr line; longer ones are cut into pieces of this size. */

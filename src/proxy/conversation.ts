@@ -12,6 +12,7 @@ import { members, skipSpace } from '../json.ts';
 import { type ClientMessage, type Envelope, isId, type MessageId, ownMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
 import { type Answer, redact } from '../upstreams/answer.ts';
+import { answerTimeoutMs } from '../upstreams/timeouts.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from '../upstreams/upstream.ts';
 import { AskedRequests } from './asked.ts';
 import type { CallOutcome } from './audit/record.ts';
@@ -187,8 +188,7 @@ export class Conversation implements Front {
     const refusal = upstream.send(grant, message);
     if (refusal !== undefined || message.kind !== 'request') return refusal;
     const id = message.id as MessageId;
-    const { startTimeoutMs, callTimeoutMs } = this.#ports.limits;
-    const wait = message.method === 'initialize' ? startTimeoutMs : callTimeoutMs;
+    const wait = answerTimeoutMs(this.#ports.limits, message);
     this.#pending.markSent(
       id,
       grant,

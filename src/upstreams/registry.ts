@@ -1,14 +1,19 @@
 /** The configured upstreams: opens one per granted conversation, knows which run, and ends them all. */
 import type { Grant } from '../auth/grant.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { Breaker, type BreakerState } from './breaker.ts';
 import { openStdio, type StdioPorts, type StdioSpec } from './stdio.ts';
 import { expose } from './transport.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from './upstream.ts';
+import { watched } from './watched.ts';
 
 /** What can be opened now; the rest is refused. */
 export type UpstreamSpec = UpstreamLimits & {
   /** `session`: one child per conversation. `shared`: one for all. `disabled`: none. */
   readonly lifecycle: 'session' | 'shared' | 'disabled';
+  /** At once; those that are ending do not count. */
+  readonly maxChildren: number;
 } & (
     | ({ readonly transport: 'stdio' } & StdioSpec)
     | { readonly transport: 'http' | 'sse'; readonly name: string; readonly url: string }
@@ -23,6 +28,12 @@ export interface UpstreamStatus {
   readonly lastExit: string | null;
   /** Why it could not be started, when that was the last that happened. */
   readonly lastProblem: string | null;
+  /** Of its circuit breaker: `open` when it is not started because it keeps failing. */
+  readonly state: BreakerState['state'];
+  /** Starts that failed in a row. */
+  readonly failures: number;
+  /** Until it may be started again; 0 unless `open`. */
+  readonly retryAfterSeconds: number;
 }
 
 export type RegistryPorts = Omit<StdioPorts, 'started' | 'exited' | 'problem' | 'stderr' | 'noise'> & {
@@ -41,15 +52,36 @@ export type RegistryPorts = Omit<StdioPorts, 'started' | 'exited' | 'problem' | 
   readonly problem: (upstream: string, message: string) => void;
   readonly stderr: (upstream: string, line: string) => void;
   readonly noise: (upstream: string, bytes: number) => void;
+  /** Its circuit breaker opened (again), or closed. */
+  readonly circuit: (upstream: string, state: BreakerState, why: string) => void;
+  /** Milliseconds of a clock that never goes back. */
+  readonly now: () => number;
+  /** As `Math.random`. */
+  readonly random: () => number;
 };
 
 interface Entry {
   readonly spec: UpstreamSpec;
   readonly open: Set<Upstream>;
   readonly pids: Set<number>;
+  readonly breaker: Breaker;
+  /** Children that start or run. */
+  children: number;
   starts: number;
   lastExit: string | null;
   lastProblem: string | null;
+}
+
+function breakerFor(spec: UpstreamSpec, { circuit, random }: RegistryPorts): Breaker {
+  const numbers = {
+    failures: limits.upstreamFailures,
+    waitMs: limits.upstreamWaitMs,
+    longestWaitMs: limits.upstreamLongestWaitMs,
+    healthyMs: limits.upstreamHealthyMs,
+    trialMs: spec.startTimeoutMs,
+  };
+  const changed = (state: BreakerState, why: string): void => circuit(spec.name, state, why);
+  return new Breaker(spec.name, numbers, { random, changed });
 }
 
 export class Upstreams {
@@ -66,6 +98,8 @@ export class Upstreams {
           spec,
           open: new Set<Upstream>(),
           pids: new Set<number>(),
+          breaker: breakerFor(spec, ports),
+          children: 0,
           starts: 0,
           lastExit: null,
           lastProblem: null,
@@ -88,9 +122,19 @@ export class Upstreams {
     if (spec.transport !== 'stdio' || spec.lifecycle === 'shared')
       return refuse('upstream_unavailable', `upstream ${name} is of a kind that is not supported yet`);
     if (this.#closing) return refuse('shutting_down', 'ostiary is shutting down');
+    if (entry.children >= spec.maxChildren)
+      return refuse('limit_reached', `upstream ${name} runs ${entry.children} children already`);
+    const attempt = entry.breaker.admit(this.#ports.now());
+    if (isRefusal(attempt)) return attempt;
+    entry.children++;
     let opened: Upstream | null = null;
     const ports = this.#portsFor(entry, grant.caller.session.id);
-    const upstream = await expose((_, on) => openStdio(spec, ports, on), grant, ports.scrubber, {
+    const open = watched((_, on) => openStdio(spec, ports, on), attempt, {
+      now: this.#ports.now,
+      startTimeoutMs: spec.startTimeoutMs,
+      over: () => entry.children--,
+    });
+    const upstream = await expose(open, grant, ports.scrubber, {
       ...events,
       onExit: (reason) => {
         entry.lastExit = reason;
@@ -133,14 +177,20 @@ export class Upstreams {
   }
 
   status(): UpstreamStatus[] {
-    return [...this.#entries.values()].map(({ spec, pids, starts, lastExit, lastProblem }) => ({
-      name: spec.name,
-      lifecycle: spec.lifecycle,
-      running: [...pids],
-      starts,
-      lastExit,
-      lastProblem,
-    }));
+    return [...this.#entries.values()].map(({ spec, pids, breaker, starts, lastExit, lastProblem }) => {
+      const { state, failures, retryInMs } = breaker.state(this.#ports.now());
+      return {
+        name: spec.name,
+        lifecycle: spec.lifecycle,
+        running: [...pids],
+        starts,
+        lastExit,
+        lastProblem,
+        state,
+        failures,
+        retryAfterSeconds: Math.ceil(retryInMs / 1000),
+      };
+    });
   }
 
   async close(): Promise<void> {

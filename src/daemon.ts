@@ -141,6 +141,15 @@ export class Daemon {
       stderr: (upstream, line) => this.#log.info({ upstream, stderr: line }, 'upstream'),
       noise: (upstream, bytes) =>
         this.#log.warn({ upstream, bytes }, 'not a message on standard output: dropped'),
+      circuit: (upstream, { state, failures, retryInMs }, why) =>
+        state === 'closed'
+          ? this.#log.info({ upstream }, 'answers again')
+          : this.#log.error(
+              { upstream, failures, retryInMs: Math.ceil(retryInMs), why },
+              'keeps failing: not started for a while',
+            ),
+      now: () => performance.now(),
+      random: Math.random,
     });
     const refused = (refusal: Refusal, peer: Peer | null, caller: Caller | null): void =>
       this.#audit.turnedAway(refusal, peer, caller);

@@ -72,6 +72,8 @@ export const limits = {
   upstreamStartMs: 60 * second,
   /** Until the answer to a probe for the modern era; a legacy server may give none, and a cold Node server needs 5 s. */
   eraProbeMs: 10 * second,
+  /** A connection that was opened for the probe is kept for the client that falls back, which does so at once. */
+  spareMs: 10 * second,
   /** Until an upstream must have answered any other request; builds and searches take minutes. */
   upstreamCallMs: 10 * minute,
   /** A child that no conversation owns is kept this long without use: agents pause while people read. */
@@ -94,6 +96,14 @@ export const limits = {
   instructionsChars: 8 * 1024,
   /** What an upstream says of its failure, in UTF-16 units, where it becomes part of a message of ours. */
   problemChars: 300,
+  /** Starts that fail in a row before an upstream is left alone; each costs seconds, and three are no accident. */
+  upstreamFailures: 3,
+  /** Then it is left alone for this long, the next time for twice as long, … */
+  upstreamWaitMs: 5 * second,
+  /** … up to this: whoever mends an upstream should not wait longer for it. */
+  upstreamLongestWaitMs: 5 * minute,
+  /** A child that answered and got this old did not die of its start. */
+  upstreamHealthyMs: 30 * second,
   /** From closing stdin and SIGTERM to SIGKILL of the process group. */
   upstreamGraceMs: 3 * second,
   /** Until an upstream's host has taken a connection, TLS included; distant ones need under 1 s. */

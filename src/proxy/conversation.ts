@@ -14,6 +14,7 @@ import { type ClientMessage, type Envelope, isId, type MessageId, ownMessage } f
 import { limits } from '../limits.ts';
 import type { Era } from '../revisions.ts';
 import { type Answer, redact } from '../upstreams/answer.ts';
+import { answerTimeoutMs } from '../upstreams/timeouts.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from '../upstreams/upstream.ts';
 import { AskedRequests } from './asked.ts';
 import type { CallOutcome } from './audit/record.ts';
@@ -182,12 +183,10 @@ export class Conversation implements Front {
     return upstream.send(grant, message);
   }
 
-  #timer({ method }: ClientMessage, id: MessageId, upstream: Upstream): NodeJS.Timeout | null {
-    const { startTimeoutMs, callTimeoutMs } = this.#ports.limits;
+  #timer(message: ClientMessage, id: MessageId, upstream: Upstream): NodeJS.Timeout | null {
     // It is answered when the subscription ends.
-    if (method === 'subscriptions/listen') return null;
-    const wait = method === 'initialize' ? startTimeoutMs : callTimeoutMs;
-    return setTimeout(() => this.#timeout(id, upstream), wait);
+    if (message.method === 'subscriptions/listen') return null;
+    return setTimeout(() => this.#timeout(id, upstream), answerTimeoutMs(this.#ports.limits, message));
   }
 
   /** The usual end of a cancelled request: the upstream gives no answer (MCP, "Cancellation"). */

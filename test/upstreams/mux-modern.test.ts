@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isRefusal, refuse } from '../../src/errors.ts';
 import { limits } from '../../src/limits.ts';
-import { Adoption } from '../../src/upstreams/adoption.ts';
+import { Handover } from '../../src/upstreams/handover.ts';
 import { Mux } from '../../src/upstreams/mux.ts';
 import { type Client, FakeServer, grantFor, joinMux, rig, settled } from './mux-support.ts';
 
@@ -367,18 +367,19 @@ test('bounds: requests in flight, lengths of ids and tokens', async () => {
 test('a transport that is open already is taken over', async () => {
   const server = new FakeServer();
   const heard: string[] = [];
-  const adoption = new Adoption({
+  const grant = await grantFor('s');
+  const connection = await Handover.open(server.open, grant);
+  assert.ok(!isRefusal(connection));
+  connection.listen({
     onMessage: ({ envelope }) => heard.push(String(envelope.id)),
     onNoAnswer: () => {},
     onExit: (reason) => heard.push(reason),
   });
-  const grant = await grantFor('s');
-  const opened = await server.open(grant, adoption.events);
-  assert.ok(!isRefusal(opened));
   server.say({ id: 'probe', result: {} });
+  connection.listen(null);
   const closed: string[] = [];
   const options = { era: 'modern', dropped: () => {}, startTimeoutMs: 1, version: '0' } as const;
-  const mux = new Mux({ ...options, open: adoption.adopt(opened), closed: (reason) => closed.push(reason) });
+  const mux = new Mux({ ...options, open: connection.take, closed: (reason) => closed.push(reason) });
   const a = await joinMux(mux, 's');
   a.send({ id: 1, method: 'm' });
   server.say({ id: server.last().id, result: {} });
@@ -387,12 +388,13 @@ test('a transport that is open already is taken over', async () => {
   server.exit('gone');
   assert.deepEqual([a.exits, closed, heard], [['gone'], ['gone'], ['probe']]);
 
-  const late = new Adoption({ onMessage: () => {}, onNoAnswer: () => {}, onExit: () => {} });
   const other = new FakeServer();
-  await other.open(grant, late.events);
+  const late = await Handover.open(other.open, grant);
+  assert.ok(!isRefusal(late));
   other.exit('gone before');
+  assert.ok(late.ended);
   const gone: string[] = [];
-  const after = new Mux({ ...options, open: late.adopt(other), closed: (reason) => gone.push(reason) });
+  const after = new Mux({ ...options, open: late.take, closed: (reason) => gone.push(reason) });
   await after.leg(grant, 's', a.events);
   await settled();
   assert.deepEqual(gone, ['gone before']);

@@ -115,6 +115,16 @@ export function members(bytes: Buffer, from: number): Members | null {
   }
 }
 
+/** The value that `path` leads to, through objects alone, in the JSON text `bytes`. */
+export function memberAt(bytes: Buffer, ...path: readonly string[]): Span | undefined {
+  let span: Span | undefined = { start: skipSpace(bytes, 0), end: bytes.length };
+  for (const key of path) {
+    if (span === undefined) return undefined;
+    span = members(bytes, span.start)?.values.get(key);
+  }
+  return span;
+}
+
 /** The ranges of the elements of the array at `span`, or `null` when it is not an array. */
 export function elements(bytes: Buffer, span: Span): Span[] | null {
   if (bytes[span.start] !== OPEN_BRACKET) return null;

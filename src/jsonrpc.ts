@@ -66,7 +66,7 @@ function hasLookAlike(value: unknown, keys: ReadonlySet<string> = decisiveKeys):
   return isObject(value) && Object.keys(value).some((key) => !keys.has(key) && keys.has(fold(key)));
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
+export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

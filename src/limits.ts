@@ -104,6 +104,24 @@ export const limits = {
   upstreamLongestWaitMs: 5 * minute,
   /** A child that answered and got this old did not die of its start. */
   upstreamHealthyMs: 30 * second,
+
+  /** Rounds of input that one bridged call may take; the SDKs' clients give up after as many. */
+  inputRounds: 10,
+  /** Requests for input in one round; more than a few at once no person can answer. */
+  inputRequests: 32,
+  /** Before a call is tried again that only had to wait: at first (as the SDKs do), doubling up to the second. */
+  inputRetryMs: 250,
+  inputRetryMaxMs: 5 * second,
+  /** Resources that one bridged client is subscribed to; each change sends the whole set. */
+  resourceSubscriptions: 512,
+  /** Before a notification stream that ended is opened again: at first, doubling up to the second. */
+  listenRetryMs: 250,
+  listenRetryMaxMs: 30 * second,
+  /** Openings in a row that may fail; with the waits between them, about a minute of a server that restarts. */
+  listenRetries: 8,
+  /** A stream that lived this long was no failure. */
+  listenSettledMs: 60 * second,
+
   /** From closing stdin and SIGTERM to SIGKILL of the process group. */
   upstreamGraceMs: 3 * second,
   /** Until an upstream's host has taken a connection, TLS included; distant ones need under 1 s. */

@@ -130,6 +130,8 @@ export const limits = {
   upstreamAcceptMs: 30 * second,
   /** A connection idle for this long is closed by us: Node and uvicorn close theirs after 5 s, maybe as we write. */
   upstreamSocketIdleMs: 4 * second,
+  /** First probe of a connection on which nothing moves: tells a dead host from a quiet stream. */
+  tcpKeepAliveMs: 30 * second,
   /** Idle connections kept per HTTP upstream; calls that come together leave that many. */
   upstreamIdleConnections: 16,
   /** From one end of an upstream's stream to the first attempt to open it again, unless it says how long. */

@@ -48,7 +48,7 @@ export function shareHttp(url: string): HttpShared {
   // Not the global agent, which obeys proxy variables in newer Nodes.
   const options = {
     keepAlive: true,
-    keepAliveMsecs: limits.sseKeepAliveMs,
+    keepAliveMsecs: limits.tcpKeepAliveMs,
     maxFreeSockets: limits.upstreamIdleConnections,
     timeout: limits.upstreamSocketIdleMs,
   };

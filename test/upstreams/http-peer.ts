@@ -39,7 +39,7 @@ export async function grant(): Promise<Grant> {
 
 export function message(fields: Fields): ClientMessage {
   const parsed = parseClientMessage(Buffer.from(JSON.stringify({ jsonrpc: '2.0', ...fields })));
-  assert.ok(!isRefusal(parsed), JSON.stringify(parsed));
+  if (isRefusal(parsed)) assert.fail(parsed.reason);
   return parsed;
 }
 
@@ -259,7 +259,7 @@ export async function freePort(): Promise<number> {
 
 /** Runs a real server until the test ends; resolves when it accepts connections. */
 export async function runServer(
-  t: TestContext,
+  t: { after(end: () => Promise<void>): void },
   { command, args }: ServerCommand,
   env: Readonly<Record<string, string>>,
   port: number,

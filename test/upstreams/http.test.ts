@@ -63,8 +63,7 @@ test('server-everything: a server that was restarted has lost the session', asyn
   const url = `http://127.0.0.1:${port}/mcp`;
   let peer = await (async () => {
     const ends: (() => Promise<void>)[] = [];
-    const first = { after: (end: () => Promise<void>) => void ends.push(end) } as unknown as typeof t;
-    await runServer(first, command, { PORT: String(port) }, port);
+    await runServer({ after: (end) => void ends.push(end) }, command, { PORT: String(port) }, port);
     const connected = await connect(t, url);
     await connected.handshake();
     await connected.answer('tools/list');

@@ -175,3 +175,13 @@ test('B9 no more children than max_children; a place is free when one ends', asy
   await world.talk();
   assert.equal(world.status.running.length, 2);
 });
+
+test('a message beyond message_size fails its own call alone', async (t) => {
+  const world = new World(t, { messageBytes: 300 });
+  const talk = await world.talk();
+  assert.deepEqual(refusal(await talk.request('tools/list')), [
+    'answer_too_large',
+    'ostiary: the answer exceeds 300 bytes',
+  ]);
+  assert.ok((await pidOf(talk)) > 0);
+});

@@ -23,6 +23,7 @@ export interface Options {
   readonly startTimeoutMs?: number;
   readonly toolTimeouts?: UpstreamSpec['toolTimeouts'];
   readonly maxChildren?: number;
+  readonly messageBytes?: number;
 }
 
 /** One upstream named `it`, a server of `test/fixtures/failing.mjs`. */
@@ -37,10 +38,8 @@ export class World {
   readonly #caller;
   readonly #audit = new Audit({ append: async () => {} }, () => {});
 
-  constructor(
-    t: TestContext,
-    { startTimeoutMs = 60_000, toolTimeouts = [], maxChildren = 64 }: Options = {},
-  ) {
+  constructor(t: TestContext, options: Options = {}) {
+    const { startTimeoutMs = 60_000, toolTimeouts = [], maxChildren = 64 } = options;
     const directory = emptyDirectory(t);
     this.#modeFile = join(directory, 'mode');
     this.mode('work');
@@ -62,7 +61,7 @@ export class World {
       guard: { guardGroup: () => {}, releaseGroup: () => {} },
       env: process.env,
       workDirectory: join(directory, 'work'),
-      messageBytes: limits.answerBytes,
+      messageBytes: options.messageBytes ?? limits.answerBytes,
       started: () => {},
       exited: () => {},
       problem: () => {},

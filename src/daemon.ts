@@ -141,6 +141,7 @@ export class Daemon {
       stderr: (upstream, line) => this.#log.info({ upstream, stderr: line }, 'upstream'),
       noise: (upstream, bytes) =>
         this.#log.warn({ upstream, bytes }, 'not a message on standard output: dropped'),
+      dropped: (upstream, what) => this.#log.warn({ upstream }, `dropped ${what}`),
       circuit: (upstream, { state, failures, retryInMs }, why) =>
         state === 'closed'
           ? this.#log.info({ upstream }, 'answers again')
@@ -170,6 +171,7 @@ export class Daemon {
       agents: this.#agents,
       desk: this.#desk,
       audit: this.#audit,
+      endUpstreams: (session) => this.#upstreams.endSession(session),
       directory: join(options.runtimeDirectory, 'sessions'),
     });
     this.#control = controlServer({
@@ -230,6 +232,7 @@ export class Daemon {
     this.#sweeper = setInterval(() => {
       this.#sessions.sweep();
       this.#desk.sweep(Date.now());
+      this.#upstreams.sweep();
     }, limits.sweepMs).unref();
     const { control, url } = this.ready();
     this.#log.info({ version, control, url }, 'ready');

@@ -218,6 +218,7 @@ export class Conversation implements Front {
     return {
       onAnswer: (answer) => this.#receive(answer),
       onNoAnswer: (id, refusal) => {
+        if (this.#handshake?.lost(id, refusal)) return;
         const pending = id === null ? undefined : this.#pending.sent(id);
         if (pending === undefined) this.#ports.dropped(`a message of no known request: ${refusal.reason}`);
         else this.#fail(pending, refusal, 'error');

@@ -25,7 +25,8 @@ export interface ConnectorPorts {
   readonly messageBytes: number;
   readonly started: (event: {
     upstream: string;
-    pid: number | null;
+    /** Left out for a connection that is no child. */
+    pid?: number;
     session: string;
     credentials: readonly string[];
   }) => void;
@@ -63,7 +64,7 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts): Connector
     starts++;
     lastProblem = null;
     if (pid !== null) pids.add(pid);
-    ports.started({ upstream, pid, session, credentials });
+    ports.started({ upstream, ...(pid === null ? {} : { pid }), session, credentials });
   };
   const problem = (message: string): void => {
     lastProblem = message;

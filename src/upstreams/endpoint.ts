@@ -21,12 +21,14 @@ export interface HttpSpec {
   /** Header field → credential that is its whole value. */
   readonly secrets: Readonly<Record<string, CredentialRef>>;
   /** Goes into `Authorization: Bearer …`. */
-  readonly bearer?: CredentialRef | undefined;
+  readonly bearer?: CredentialRef | null;
 }
 
 export interface HttpPorts {
   readonly acquire: (ref: CredentialRef) => Promise<Secret>;
   readonly shared: HttpShared;
+  /** Of one message of the upstream; beyond it that message alone is lost. */
+  readonly messageBytes: number;
   readonly opened: (connection: { credentials: readonly string[] }) => void;
   readonly closed: (connection: { reason: string }) => void;
   /** Why the upstream or one of its credentials could not be had; names labels, never values. */
@@ -67,6 +69,8 @@ export class Endpoint {
   readonly name: string;
   readonly url: URL;
   readonly labels: readonly string[];
+  /** Of one message. */
+  readonly messageBytes: number;
   readonly #spec: HttpSpec;
   readonly #ports: HttpPorts;
   #secrets: Secrets;
@@ -80,6 +84,7 @@ export class Endpoint {
   private constructor(spec: HttpSpec, ports: HttpPorts, url: URL, secrets: Secrets) {
     this.name = spec.name;
     this.url = url;
+    this.messageBytes = ports.messageBytes;
     this.#spec = spec;
     this.#ports = ports;
     this.#secrets = secrets;
@@ -250,6 +255,6 @@ async function acquireAll(
   };
   const fields: [string, Secret][] = [];
   for (const [field, ref] of Object.entries(spec.secrets)) fields.push([field, await acquire(ref)]);
-  const bearer = spec.bearer === undefined ? undefined : await acquire(spec.bearer);
+  const bearer = spec.bearer == null ? undefined : await acquire(spec.bearer);
   return { fields: Object.fromEntries(fields), bearer };
 }

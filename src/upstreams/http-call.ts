@@ -75,6 +75,10 @@ export class HttpCall {
     this.#host = host;
   }
 
+  get #maxBytes(): number {
+    return this.#host.endpoint.messageBytes;
+  }
+
   start(again = true): void {
     const ask: Omit<Ask, 'url'> = {
       method: 'POST',
@@ -136,7 +140,7 @@ export class HttpCall {
     if (refusal !== undefined) this.#fail(refusal);
     else if (ok && type === EVENTS_TYPE) this.#listen();
     else if (type === JSON_TYPE && head.status !== 401 && (head.status < 300 || head.status >= 400)) {
-      if (Number(head.headers['content-length'] ?? 0) > limits.answerBytes) this.#fail(tooLarge);
+      if (Number(head.headers['content-length'] ?? 0) > this.#maxBytes) this.#fail(tooLarge(this.#maxBytes));
       else this.#json = new Gather();
     } else if (!ok) {
       if (!this.#host.isLost(head, null)) this.#fail(this.#host.endpoint.refusalOf(head));
@@ -164,9 +168,10 @@ export class HttpCall {
     this.#stream = messageStream({
       onMessage: (message) => this.#host.onMessage(message),
       onOversize: (id) => {
-        if (id !== null && idKey(id) === idKey(this.#id)) this.#fail(tooLarge);
+        if (id !== null && idKey(id) === idKey(this.#id)) this.#fail(tooLarge(this.#maxBytes));
         else this.#oversize = true;
       },
+      maxBytes: this.#maxBytes,
       noise: this.#host.noise,
     });
   }
@@ -176,7 +181,7 @@ export class HttpCall {
     if (this.#stream !== null) this.#stream.push(chunk);
     else if (this.#json !== null) {
       this.#json.append(chunk);
-      if (this.#json.length > limits.answerBytes) this.#fail(tooLarge);
+      if (this.#json.length > this.#maxBytes) this.#fail(tooLarge(this.#maxBytes));
     }
   }
 
@@ -230,7 +235,7 @@ export class HttpCall {
     }
     if (stream !== null && stream.lastEventId !== '') this.#lastEventId = stream.lastEventId;
     this.#retryMs = stream?.retryMs ?? this.#retryMs;
-    if (this.#oversize) this.#fail(tooLarge);
+    if (this.#oversize) this.#fail(tooLarge(this.#maxBytes));
     else if (this.#lastEventId === '' || this.#host.resumeHeaders() === null)
       this.#fail(refuse('upstream_unavailable', `upstream ${this.#host.endpoint.name} ${reason}`));
     else this.#resumeAfter(clampedDelay(this.#retryMs ?? limits.reconnectMs, this.#failures));

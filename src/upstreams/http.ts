@@ -131,7 +131,8 @@ class HttpTransport implements Transport {
       headers: () => this.#sessionHeaders(),
       isLost: (head) => this.#sessionId !== null && this.#loseSession(head, null),
       onMessage: (message) => this.#receive(message),
-      onOversize: (id) => this.#events.onNoAnswer(id, tooLarge),
+      onOversize: (id) => this.#events.onNoAnswer(id, tooLarge(this.#ports.messageBytes)),
+      maxBytes: this.#ports.messageBytes,
       noise: this.#ports.noise,
     });
     this.#standing.open();

@@ -1,7 +1,6 @@
 /** JSON-RPC messages as HTTP carries them: bodies and events. */
 import { members, skipSpace } from '../json.ts';
 import { type MessageId, oneLine, readEnvelope } from '../jsonrpc.ts';
-import { limits } from '../limits.ts';
 import { EventStream } from './event-stream.ts';
 import type { Head } from './exchange.ts';
 import { idIn } from './refusals.ts';
@@ -26,8 +25,10 @@ export function readMessage(body: Buffer): ServerMessage | null {
 }
 
 export interface MessageSink {
+  /** Of one message. */
+  readonly maxBytes: number;
   readonly onMessage: (message: ServerMessage) => void;
-  /** A message beyond `limits.answerBytes` was dropped; its id, where its first bytes tell. */
+  /** A message beyond `maxBytes` was dropped; its id, where its first bytes tell. */
   readonly onOversize: (id: MessageId | null) => void;
   readonly noise: (bytes: number) => void;
 }
@@ -38,7 +39,7 @@ export function messageStream(
   onOther?: (type: string, data: Buffer) => void,
 ): EventStream {
   return new EventStream({
-    maxBytes: limits.answerBytes,
+    maxBytes: sink.maxBytes,
     onEvent: ({ type, data }) => {
       if (type !== 'message') {
         onOther?.(type, data);

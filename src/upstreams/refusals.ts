@@ -1,9 +1,10 @@
 /** What every transport says when there is no answer to give. */
-import { type Failure, refuse } from '../errors.ts';
+import { type Failure, type Refusal, refuse } from '../errors.ts';
 import { type MessageId, readEnvelope } from '../jsonrpc.ts';
-import { limits } from '../limits.ts';
 
-export const tooLarge = refuse('answer_too_large', `the answer exceeds ${limits.answerBytes} bytes`);
+export function tooLarge(limit: number): Refusal {
+  return refuse('answer_too_large', `the answer exceeds ${limit} bytes`);
+}
 
 /** The id in the first bytes of a message too long to keep: servers write it first, or right after `jsonrpc`. */
 export function idIn(head: Buffer): MessageId | null {

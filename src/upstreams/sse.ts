@@ -96,7 +96,8 @@ class SseTransport implements Transport {
     this.#stream = messageStream(
       {
         onMessage: (message) => this.#receive(message),
-        onOversize: (id) => this.#events.onNoAnswer(id, tooLarge),
+        onOversize: (id) => this.#events.onNoAnswer(id, tooLarge(this.#ports.messageBytes)),
+        maxBytes: this.#ports.messageBytes,
         noise: this.#ports.noise,
       },
       (type, data) => {

@@ -12,7 +12,7 @@ import { type ClientMessage, readEnvelope } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
 import { injectEnvironment } from './inject.ts';
 import { type Child, type Exit, type Guard, launch } from './launch.ts';
-import { describeMissing, idIn } from './refusals.ts';
+import { describeMissing, idIn, tooLarge } from './refusals.ts';
 import type { Transport, TransportEvents } from './transport.ts';
 
 export interface StdioSpec {
@@ -102,7 +102,6 @@ export async function openStdio(
   ports: StdioPorts,
   events: TransportEvents,
 ): Promise<Transport | Refusal> {
-  const tooLarge = refuse('answer_too_large', `the answer exceeds ${ports.messageBytes} bytes`);
   let child: Child;
   let wanted = '';
   const directory = mkdtempSync(join(privateDirectory(ports.workDirectory), `${spec.name}-`));
@@ -124,7 +123,7 @@ export async function openStdio(
           if (envelope === null) ports.noise(line.length);
           else events.onMessage({ envelope, bytes: line });
         },
-        onOversize: (head) => events.onNoAnswer(idIn(head), tooLarge),
+        onOversize: (head) => events.onNoAnswer(idIn(head), tooLarge(ports.messageBytes)),
         onStderr: stderrLines(ports),
         onDrain: () => {},
         onExit: (exit) => {

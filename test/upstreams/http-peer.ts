@@ -10,6 +10,7 @@ import { type CredentialRef, formatCredentialRef } from '../../src/credentials/r
 import { Secret } from '../../src/credentials/secret.ts';
 import { isRefusal, type Refusal } from '../../src/errors.ts';
 import { type ClientMessage, type MessageId, parseClientMessage } from '../../src/jsonrpc.ts';
+import { limits } from '../../src/limits.ts';
 import { type HttpPorts, type HttpShared, type HttpSpec, shareHttp } from '../../src/upstreams/endpoint.ts';
 import { openHttp } from '../../src/upstreams/http.ts';
 import type { Transport, TransportEvents } from '../../src/upstreams/transport.ts';
@@ -66,6 +67,7 @@ export class Peer {
     const tokens = options.tokens ?? [];
     const spec = { name: 'up', url, headers: {}, secrets: {}, ...options.spec };
     const ports: HttpPorts = {
+      messageBytes: limits.answerBytes,
       acquire: async (ref) => {
         const value = tokens[Math.min(peer.acquired++, tokens.length - 1)] ?? 'unset';
         return Secret.seal(formatCredentialRef(ref), Buffer.from(value));

@@ -8,11 +8,13 @@ import { isRefusal, type Refusal } from '../../src/errors.ts';
 import { parseClientMessage } from '../../src/jsonrpc.ts';
 import { limits } from '../../src/limits.ts';
 import { Audit } from '../../src/proxy/audit/audit.ts';
-import type { Conversation } from '../../src/proxy/conversation.ts';
+import { Conversation, type ConversationPorts } from '../../src/proxy/conversation.ts';
 import { Desk } from '../../src/proxy/desk.ts';
+import type { Front } from '../../src/proxy/front.ts';
 import { handle } from '../../src/proxy/pipeline.ts';
 import { refusalResponse } from '../../src/proxy/wire.ts';
-import { type UpstreamSpec, type UpstreamStatus, Upstreams } from '../../src/upstreams/registry.ts';
+import { Upstreams } from '../../src/upstreams/registry.ts';
+import type { UpstreamSpec, UpstreamStatus } from '../../src/upstreams/supervisor.ts';
 import { initializeParams, type Message } from '../support/mcp.ts';
 import { fixtureServer } from '../support/servers.ts';
 import { emptyDirectory } from './children.ts';
@@ -54,6 +56,8 @@ export class World {
       callTimeoutMs: 60_000,
       toolTimeouts,
       maxChildren,
+      era: 'auto',
+      idleTimeoutMs: null,
     };
     this.#upstreams = new Upstreams([spec], {
       acquire: () => Promise.reject(new Error('no credentials here')),
@@ -67,6 +71,7 @@ export class World {
       problem: () => {},
       stderr: () => {},
       noise: () => {},
+      dropped: () => {},
       circuit: (_, { state, failures }) => this.circuit.push(`${state} ${failures}`),
       now: () => this.now,
       random: () => 0,
@@ -97,16 +102,22 @@ export class World {
 
   /** A conversation that is not initialized. */
   open(): Talk {
-    const conversation = this.#desk.open(this.#caller, 'it', {
+    const ports: Omit<ConversationPorts, 'closed'> = {
       take: (one, message, sink) => handle({ policy, audit: this.#audit }, one, message, sink),
-      open: (grant, events) => this.#upstreams.open(grant, events),
+      open: (grant, era, events) => this.#upstreams.open(grant, era, events),
       limits: this.#upstreams.limitsOf('it') as UpstreamSpec,
       filter: (_, bytes) => bytes,
       finished: () => {},
       dropped: () => {},
-    });
-    if (isRefusal(conversation)) throw new Error(conversation.reason);
-    return new Talk(conversation);
+    };
+    const caller = this.#caller;
+    const front = this.#desk.open(
+      caller,
+      'it',
+      (id, closed) => new Conversation(id, caller, 'it', 'legacy', { ...ports, closed }),
+    );
+    if (isRefusal(front)) throw new Error(front.reason);
+    return new Talk(front);
   }
 
   /** A conversation that is. */
@@ -119,10 +130,10 @@ export class World {
 }
 
 export class Talk {
-  readonly #conversation: Conversation;
+  readonly #conversation: Front;
   #nextId = 1;
 
-  constructor(conversation: Conversation) {
+  constructor(conversation: Front) {
     this.#conversation = conversation;
   }
 

@@ -73,6 +73,8 @@ export const limits = {
   instructionsChars: 8 * 1024,
   /** What an upstream says of its failure, in UTF-16 units, where it becomes part of a message of ours. */
   problemChars: 300,
+  /** Reasons that one client of `/mcp` is told why something is missing; real ones are one or two per upstream. */
+  warnings: 256,
   /** From closing stdin and SIGTERM to SIGKILL of the process group. */
   upstreamGraceMs: 3 * second,
   /** One stderr line; longer ones are cut into pieces of this size. */

@@ -88,6 +88,9 @@ test('upstreams that are down are missing, and say why once', async (t) => {
   const texts = warnings.map((params) => String(params?.data)).sort();
   assert.match(texts[0] ?? '', /^upstream crashes: .*exited with code 3/);
   assert.equal(texts[1], 'upstream refuses: I will not');
+  // Asking again starts none anew so soon.
+  const starts = daemon.audit().filter((one) => one.event === 'upstream.started' && one.upstream !== 'works');
+  assert.equal(starts.length, 2);
   const call = await client.request('tools/call', { name: 'refuses__who' });
   assert.equal(refusalIn(call), 'upstream_unavailable');
   assert.match(call.error?.message ?? '', /upstream refuses is down: I will not/);

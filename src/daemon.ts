@@ -22,15 +22,13 @@ import { auditFile, controlSocket, version } from './paths.ts';
 import { AgentSessions } from './proxy/agent-sessions.ts';
 import { Audit } from './proxy/audit/audit.ts';
 import { AuditLog } from './proxy/audit/writer.ts';
-import { describeCall } from './proxy/call.ts';
 import { controlServer, type SessionReport, type SessionWish } from './proxy/control.ts';
 import { Conversation, type ConversationPorts } from './proxy/conversation.ts';
 import { Desk } from './proxy/desk.ts';
 import type { Front } from './proxy/front.ts';
 import { checkSocketPath, listenOnLoopback, listenPrivately, removeSocket } from './proxy/listen.ts';
 import { filterList } from './proxy/lists.ts';
-import { converse } from './proxy/merge/converse.ts';
-import { Merged } from './proxy/merge/merged.ts';
+import { openMerged } from './proxy/merge/open.ts';
 import { handle } from './proxy/pipeline.ts';
 import { AgentPlane } from './proxy/server.ts';
 import { Upstreams } from './upstreams/registry.ts';
@@ -297,32 +295,20 @@ export class Daemon {
 
   /** All upstreams of the caller's profile as one. */
   #openMerged(caller: Caller): Front | Refusal {
-    const { config } = this.#options;
-    const ports = new Map<string, Omit<ConversationPorts, 'closed'>>();
-    for (const { name, lifecycle } of config.upstreams.values()) {
-      const one = this.#conversationPorts(caller, name);
-      if (one !== null && lifecycle !== 'disabled' && this.#visible(caller, name)) ports.set(name, one);
-    }
-    if (ports.size === 0) return refuse('not_found', 'no upstream in this session');
-    const { id: session } = caller.session;
-    return this.#desk.open(
+    const visible = [...this.#options.config.upstreams.values()].filter(
+      ({ name, lifecycle }) => lifecycle !== 'disabled' && this.#visible(caller, name),
+    );
+    return openMerged(
       caller,
-      null,
-      (id, closed) =>
-        new Merged(id, caller, {
-          upstreams: [...ports.keys()],
-          converse: (name, exited) =>
-            converse(caller, name, ports.get(name) as Omit<ConversationPorts, 'closed'>, exited),
-          allows: (name, message) => {
-            const call = describeCall(name, message);
-            return isRefusal(call) || evaluate(this.#policy, caller, call).effect === 'allow';
-          },
-          refused: (merged, message, refusal) =>
-            this.#audit.refused({ id: merged.id, caller, upstreamName: '*' }, message, refusal),
-          problem: (upstream, why) => this.#log.warn({ upstream, session, why }, 'missing at /mcp'),
-          dropped: (upstream, what) => this.#log.warn({ upstream, session }, `dropped ${what}`),
-          closed,
-        }),
+      visible.map(({ name }) => name),
+      {
+        desk: this.#desk,
+        policy: this.#policy,
+        audit: this.#audit,
+        conversation: (name) => this.#conversationPorts(caller, name),
+        problem: (upstream, message) =>
+          this.#log.warn({ upstream, session: caller.session.id }, `at /mcp: ${message}`),
+      },
     );
   }
 

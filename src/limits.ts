@@ -122,6 +122,8 @@ export const limits = {
   /** A stream that lived this long was no failure. */
   listenSettledMs: 60 * second,
 
+  /** Reasons that one client of `/mcp` is told why something is missing; real ones are one or two per upstream. */
+  warnings: 256,
   /** From closing stdin and SIGTERM to SIGKILL of the process group. */
   upstreamGraceMs: 3 * second,
   /** Until an upstream's host has taken a connection, TLS included; distant ones need under 1 s. */

@@ -6,11 +6,14 @@ export class Bell {
   /** Notifications that were told a moment ago; true when they rang again since. */
   readonly #resting = new Map<string, { again: boolean; readonly timer: NodeJS.Timeout }>();
 
+  #stopped = false;
+
   constructor(tell: (notification: string) => void) {
     this.#tell = tell;
   }
 
   ring(notification: string): void {
+    if (this.#stopped) return;
     const resting = this.#resting.get(notification);
     if (resting !== undefined) {
       resting.again = true;
@@ -27,7 +30,9 @@ export class Bell {
     if (rang) this.ring(notification);
   }
 
+  /** No more of it, whatever rings. */
   stop(): void {
+    this.#stopped = true;
     for (const { timer } of this.#resting.values()) clearTimeout(timer);
     this.#resting.clear();
   }

@@ -49,15 +49,15 @@ export const listShapes: Readonly<Record<ListMethod, ListShape>> = {
   'tasks/list': { member: 'tasks', key: 'taskId', capability: ['tasks', 'list'], changed: null },
 };
 
+export const listMethods = Object.keys(listShapes) as readonly ListMethod[];
+
 export function isListMethod(method: string): method is ListMethod {
   return Object.hasOwn(listShapes, method);
 }
 
 /** The lists that a notification of an upstream says to be out of date. */
 export function listsChangedBy(notification: string): ListMethod[] {
-  return (Object.keys(listShapes) as ListMethod[]).filter(
-    (method) => listShapes[method].changed === notification,
-  );
+  return listMethods.filter((method) => listShapes[method].changed === notification);
 }
 
 export interface Entry {
@@ -166,9 +166,9 @@ export function show(upstream: string, method: ListMethod, entries: readonly Ent
 const comma = Buffer.from(',');
 
 /** One list of many, as the `result` of a response. */
-export function joinEntries(method: ListMethod, lists: readonly Shown[]): Buffer {
+export function joinEntries(method: ListMethod, lists: Iterable<Shown>): Buffer {
   const parts: Buffer[] = [Buffer.from(`{${JSON.stringify(listShapes[method].member)}:[`)];
-  for (const [index, entry] of lists.flatMap(({ entries }) => entries).entries()) {
+  for (const [index, entry] of [...lists].flatMap(({ entries }) => entries).entries()) {
     if (index > 0) parts.push(comma);
     parts.push(entry);
   }

@@ -3,23 +3,15 @@
  * policy, audit, redaction and timeouts apply per upstream under its own names; here names are translated, lists joined,
  * and ids of the upstreams' requests kept apart. What is down or slow is absent, and keeps nobody waiting.
  */
-import { randomBytes } from 'node:crypto';
 import type { Caller } from '../../auth/session.ts';
 import { isRefusal, type Refusal, refuse } from '../../errors.ts';
-import { type ClientMessage, isId, ownMessage, readEnvelope } from '../../jsonrpc.ts';
+import { type ClientMessage, isId, readEnvelope } from '../../jsonrpc.ts';
 import { limits } from '../../limits.ts';
-import type { Front, Sink } from '../front.ts';
+import { type Front, noAnswer, type Sink } from '../front.ts';
 import { refusalResponse } from '../wire.ts';
-import { Bell } from './bell.ts';
-import {
-  isListMethod,
-  joinEntries,
-  type ListMethod,
-  listShapes,
-  listsChangedBy,
-  type Shown,
-} from './entries.ts';
-import { Member } from './member.ts';
+import { isListMethod, joinEntries, type ListMethod } from './entries.ts';
+import type { Member } from './member.ts';
+import { Members } from './members.ts';
 import { splitName, splitUri } from './names.ts';
 import { showNotice } from './notices.ts';
 import { Outlet } from './outlet.ts';
@@ -29,7 +21,6 @@ import { type Address, addressOf } from './route.ts';
 import { resultFor, stringBelow, withId, withParam, withToken } from './splice.ts';
 import { TaskOwners } from './tasks.ts';
 import { showUris } from './uris.ts';
-import { within } from './wait.ts';
 import { isLogLevel, Warnings } from './warnings.ts';
 import { welcomeAll } from './welcome.ts';
 
@@ -41,7 +32,7 @@ export interface MergedPorts {
   /** What the policy says to a message for this upstream. */
   readonly allows: (upstream: string, message: ClientMessage) => boolean;
   /** A message that reached no upstream's conversation, for the audit log. */
-  readonly refused: (merged: Merged, message: ClientMessage, refusal: Refusal) => void;
+  readonly refused: (message: ClientMessage, refusal: Refusal) => void;
   readonly problem: (upstream: string, why: string) => void;
   /** Something arrived that belongs nowhere; `what` never holds its content. */
   readonly dropped: (upstream: string, what: string) => void;
@@ -50,20 +41,11 @@ export interface MergedPorts {
 
 const emptyResult = Buffer.from('{}');
 
-/** For messages that get no answer. */
-const noAnswer: Sink = {
-  open: false,
-  takesMessages: false,
-  message: () => true,
-  answer: () => true,
-  abandon: () => {},
-};
-
 export class Merged implements Front {
   readonly id: string;
   readonly caller: Caller;
   readonly #ports: MergedPorts;
-  readonly #members: ReadonlyMap<string, Member>;
+  readonly #members: Members;
   readonly #requests = new ClientRequests();
   readonly #questions = new Questions();
   /** Tasks of the upstreams, and tasks of the client that upstreams asked for. */
@@ -71,10 +53,6 @@ export class Merged implements Front {
   readonly #clientTasks = new TaskOwners();
   readonly #outlet = new Outlet();
   readonly #warnings = new Warnings((bytes) => void this.#outlet.deliver(bytes, null, null));
-  readonly #bell = new Bell((method) => void this.#outlet.deliver(ownMessage({ method }).bytes, null, null));
-  #initialize: ClientMessage | null = null;
-  #initialized: ClientMessage | null = null;
-  #answered = false;
   #closed = false;
   #leaving = false;
   readonly #onClose = new Set<() => void>();
@@ -84,37 +62,18 @@ export class Merged implements Front {
     this.id = id;
     this.caller = caller;
     this.#ports = ports;
-    // Clients choose their ids: ours are none that one could choose.
-    const own = randomBytes(9).toString('base64url');
-    let asked = 0;
-    this.#members = new Map(
-      ports.upstreams.map((name) => [name, this.#join(name, () => `ostiary-${own}-${++asked}`)]),
-    );
-  }
-
-  #join(name: string, ownId: () => string): Member {
-    const standing: Sink = {
-      open: true,
-      takesMessages: true,
-      message: (bytes) => this.#heard(member, bytes, standing, null),
-      answer: () => true,
-      abandon: () => {},
-    };
-    const member: Member = new Member(name, {
-      converse: (exited) => this.#ports.converse(name, exited),
-      standing,
-      initialize: () => this.#initialize as ClientMessage,
-      ownId,
-      ready: () => this.#joined(member),
-      changed: (method) => this.#ring(method),
-      exited: () => this.#questions.forget(name),
-      problem: (why) => {
+    this.#members = new Members(ports.upstreams, {
+      converse: ports.converse,
+      heard: (member, bytes, from) => this.#heard(member, bytes, from, null),
+      exited: (upstream) => this.#questions.forget(upstream),
+      problem: (upstream, why) => {
+        // What ends with us is not missing.
         if (this.#closed) return;
-        this.#ports.problem(name, why);
-        this.#warnings.tell(name, why);
+        ports.problem(upstream, why);
+        this.#warnings.tell(upstream, why);
       },
+      changed: (bytes) => void this.#outlet.deliver(bytes, null, null),
     });
-    return member;
   }
 
   get busy(): boolean {
@@ -124,7 +83,7 @@ export class Merged implements Front {
   async take(message: ClientMessage, sink: Sink): Promise<Refusal | undefined> {
     this.lastUsed = Date.now();
     if (this.#closed) return this.#refuse(message, refuse('bad_session', 'the conversation has ended'));
-    if (message.method !== 'initialize' && this.#initialize === null)
+    if (message.method !== 'initialize' && !this.#members.started)
       return this.#refuse(message, refuse('bad_message', 'expected "initialize" first'));
     switch (message.kind) {
       case 'response':
@@ -143,7 +102,7 @@ export class Merged implements Front {
 
   /** Refuses what no upstream's conversation has seen, and so recorded. */
   #refuse(message: ClientMessage, refusal: Refusal): Refusal {
-    this.#ports.refused(this, message, refusal);
+    this.#ports.refused(message, refusal);
     return refusal;
   }
 
@@ -155,8 +114,7 @@ export class Merged implements Front {
     if (isListMethod(method)) {
       if (params.cursor !== undefined)
         return this.#refuse(message, refuse('unknown_name', 'unknown cursor: lists come whole here'));
-      const lists = await this.#gather(method);
-      return this.#finish(request, resultFor(message, joinEntries(method, lists)));
+      return this.#list(method, message, request);
     }
     const address = addressOf(message);
     if (address === null)
@@ -165,51 +123,23 @@ export class Merged implements Front {
   }
 
   async #open(message: ClientMessage, request: ClientRequest): Promise<undefined | Refusal> {
-    if (this.#initialize !== null) return this.#refuse(message, refuse('bad_message', 'already initialized'));
-    this.#initialize = message;
-    const members = [...this.#members.values()];
-    await within(Promise.all(members.map((member) => member.start())), limits.mergeGraceMs);
-    const welcomes = new Map(
-      members.flatMap(({ name, welcome }) => (welcome === null ? [] : [[name, welcome] as const])),
-    );
-    const result = welcomeAll(message.params.protocolVersion, welcomes, welcomes.size === members.length);
+    if (this.#members.started) return this.#refuse(message, refuse('bad_message', 'already initialized'));
+    const { welcomes, complete } = await this.#members.start(message);
+    const result = welcomeAll(message.params.protocolVersion, welcomes, complete);
     this.#finish(request, resultFor(message, Buffer.from(JSON.stringify(result))));
-    this.#answered = true;
     this.#outlet.open();
     return undefined;
   }
 
-  /** A member has started: it hears what the client said meanwhile. */
-  #joined(member: Member): void {
-    if (this.#initialized !== null) void member.front.take(this.#initialized, noAnswer);
-    this.#tellLevel(member);
-    if (!this.#answered) return;
-    for (const [method, { capability }] of Object.entries(listShapes) as [
-      ListMethod,
-      (typeof listShapes)[ListMethod],
-    ][])
-      if (member.has(...capability) && !member.isLoading(method)) this.#ring(method);
-  }
-
-  #ring(method: ListMethod): void {
-    const { changed } = listShapes[method];
-    if (changed !== null && !this.#closed) this.#bell.ring(changed);
-  }
-
-  /** The list of every member that has it in time; for one that has it later, the bell is rung. */
-  async #gather(method: ListMethod): Promise<Shown[]> {
-    const now = performance.now();
-    const lists = await Promise.all(
-      [...this.#members.values()].map(async (member) => {
-        const { promise, since } = member.list(method);
-        const shown = await within(promise, limits.mergeGraceMs - (now - since));
-        if (shown === undefined) void promise.then((late) => late !== null && this.#ring(method));
-        else if (method === 'tasks/list')
-          for (const task of shown?.names.keys() ?? []) this.#tasks.learn(member.name, task);
-        return shown ?? null;
-      }),
-    );
-    return lists.filter((shown) => shown !== null);
+  async #list(method: ListMethod, message: ClientMessage, request: ClientRequest): Promise<undefined> {
+    const lists = await this.#members.gather(method);
+    if (method === 'tasks/list')
+      for (const [upstream, { names, entries }] of lists) {
+        for (const task of names.keys()) this.#tasks.learn(upstream, task);
+        const own = [...names.keys()].map((task) => this.#tasks.of(task) === upstream);
+        lists.set(upstream, { names, entries: entries.filter((_, index) => own[index]) });
+      }
+    return this.#finish(request, resultFor(message, joinEntries(method, lists.values())));
   }
 
   #setLevel(message: ClientMessage, request: ClientRequest): Refusal | undefined {
@@ -217,13 +147,8 @@ export class Merged implements Front {
     if (!isLogLevel(level))
       return this.#refuse(message, refuse('unknown_name', 'expected "params.level" to be a log level'));
     this.#warnings.level = level;
-    for (const member of this.#members.values()) this.#tellLevel(member);
+    this.#members.setLevel(level);
     return this.#finish(request, resultFor(message, emptyResult));
-  }
-
-  #tellLevel(member: Member): void {
-    const { level } = this.#warnings;
-    if (level !== null && member.has('logging')) void member.ask('logging/setLevel', { level });
   }
 
   async #route(
@@ -239,19 +164,19 @@ export class Merged implements Front {
       );
     switch (address.by) {
       case 'task': {
-        const member = this.#members.get(this.#tasks.of(value) ?? '');
+        const member = this.#members.get(this.#tasks.of(value));
         return member === undefined ? unknown('task') : this.#forward(member, message, request);
       }
       case 'uri': {
         const parts = splitUri(value);
-        const member = this.#members.get(parts?.upstream ?? '');
+        const member = this.#members.get(parts?.upstream);
         if (parts === null || member === undefined) return unknown('resource');
         return this.#forward(member, withParam(message, keys, parts.uri), request);
       }
       case 'name': {
         const { list, what } = address;
         const parts = splitName(value);
-        const member = this.#members.get(parts?.upstream ?? '');
+        const member = this.#members.get(parts?.upstream);
         if (parts === null || member === undefined) return unknown(what);
         const name = member.original(list, value) ?? (await member.reread(list, value));
         if (name !== undefined) return this.#forward(member, withParam(message, keys, name), request);
@@ -304,12 +229,7 @@ export class Merged implements Front {
     const envelope = readEnvelope(bytes);
     if (envelope === null || this.#closed) return true;
     const { name, front } = member;
-    const changed = envelope.kind === 'notification' ? listsChangedBy(envelope.method) : [];
-    if (changed.length > 0) {
-      for (const method of changed) member.invalidate(method);
-      this.#bell.ring(envelope.method);
-      return true;
-    }
+    if (envelope.kind === 'notification' && this.#members.listChanged(member, envelope.method)) return true;
     const ports = { questions: this.#questions, requests: this.#requests, tasks: this.#tasks };
     const shown =
       envelope.kind === 'request' && envelope.id !== null
@@ -323,7 +243,7 @@ export class Merged implements Front {
   /** The client answers what an upstream asked. */
   async #answerQuestion(message: ClientMessage): Promise<Refusal | undefined> {
     const question = this.#questions.settle(message.id);
-    const member = this.#members.get(question?.upstream ?? '');
+    const member = this.#members.get(question?.upstream);
     if (question === undefined || member === undefined)
       return this.#refuse(
         message,
@@ -338,29 +258,22 @@ export class Merged implements Front {
     const { method, params } = message;
     switch (method) {
       case 'notifications/initialized':
-        this.#initialized = message;
-        return this.#tellAll(message);
       case 'notifications/roots/list_changed':
-        return this.#tellAll(message);
+        this.#members.tell(message);
+        return undefined;
       case 'notifications/cancelled':
         return this.#cancel(message);
       case 'notifications/progress': {
         const question = this.#questions.of(params.progressToken);
-        const member = this.#members.get(question?.upstream ?? '');
+        const member = this.#members.get(question?.upstream);
         if (member === undefined || question?.tokenText === undefined) return undefined;
         return member.front.take(withToken(message, question.tokenText), noAnswer);
       }
       case 'notifications/tasks/status':
-        return this.#members.get(this.#clientTasks.of(params.taskId) ?? '')?.front.take(message, noAnswer);
+        return this.#members.get(this.#clientTasks.of(params.taskId))?.front.take(message, noAnswer);
       default:
         return this.#refuse(message, refuse('unknown_method', `no upstream is told of ${method} here`));
     }
-  }
-
-  #tellAll(message: ClientMessage): undefined {
-    for (const { welcome, front } of this.#members.values())
-      if (welcome !== null) void front.take(message, noAnswer);
-    return undefined;
   }
 
   #cancel(message: ClientMessage): Promise<Refusal | undefined> | undefined {
@@ -407,12 +320,11 @@ export class Merged implements Front {
   async close(reason: string): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#bell.stop();
-    const ending = [...this.#members.values()].map(({ front }) => front.close(reason));
+    const ending = this.#members.close(reason);
     for (const request of this.#requests.all())
       this.#finish(request, refusalResponse(request.id, refuse('shutting_down', reason)));
     this.#ports.closed(reason);
     for (const listener of this.#onClose) listener();
-    await Promise.all(ending);
+    await ending;
   }
 }

@@ -1,5 +1,6 @@
 /** Tells the client why something is missing: once per reason, unless it wants to hear of worse only. */
 import { ownMessage } from '../../jsonrpc.ts';
+import { limits } from '../../limits.ts';
 
 /** RFC 5424, as MCP's "Logging" names them. */
 const levels = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
@@ -21,7 +22,7 @@ export class Warnings {
   /** Every upstream has few reasons; the bound is for those that find new words each time. */
   tell(upstream: string, why: string): void {
     const text = `upstream ${upstream}: ${why}`;
-    if (this.#told.has(text) || this.#told.size >= 256) return;
+    if (this.#told.has(text) || this.#told.size >= limits.warnings) return;
     this.#told.add(text);
     if (this.level !== null && levels.indexOf(this.level) > levels.indexOf('warning')) return;
     const params = { level: 'warning', logger: 'ostiary', data: text };

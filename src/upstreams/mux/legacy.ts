@@ -42,8 +42,7 @@ const needed: Readonly<Record<string, string>> = {
 
 const nobody: RpcError = {
   code: -32603,
-  message:
-    'ostiary: several clients share this server, and the request belongs to no one of them for certain',
+  message: 'ostiary: this server is shared, and the request belongs to no one client for certain',
 };
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

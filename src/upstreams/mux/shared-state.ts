@@ -40,10 +40,15 @@ export class SharedState {
   unsubscribe(leg: Leg, grant: Grant, message: ClientMessage): Refusal | undefined {
     const { uri } = message.params;
     if (typeof uri !== 'string') return this.#exchange.request(leg, grant, message);
+    const had = this.#subscriptions.has(leg, uri);
     this.#subscriptions.remove(leg, uri);
-    if (!this.#subscriptions.watched(uri)) return this.#exchange.request(leg, grant, message);
-    leg.answer(message, { result: '{}' });
-    return undefined;
+    if (this.#subscriptions.watched(uri)) {
+      leg.answer(message, { result: '{}' });
+      return undefined;
+    }
+    const refusal = this.#exchange.request(leg, grant, message);
+    if (refusal !== undefined && had) this.#subscriptions.add(leg, uri);
+    return refusal;
   }
 
   setLevel(leg: Leg, grant: Grant, message: ClientMessage): Refusal | undefined {

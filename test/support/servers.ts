@@ -27,7 +27,7 @@ export const gitlabServer = (): ServerCommand => installed('@modelcontextprotoco
 export const everythingServer = (): ServerCommand => installed('@modelcontextprotocol/server-everything');
 
 /** A server of `test/fixtures`, where the sources are: fixtures are not compiled. */
-export function fixtureServer(name: 'leaky' | 'stubborn' | 'chatty' | 'big-list'): ServerCommand {
+export function fixtureServer(name: 'leaky' | 'stubborn' | 'chatty' | 'big-list' | 'modern'): ServerCommand {
   return { command: process.execPath, args: [join(packageRoot, 'test', 'fixtures', `${name}.mjs`)] };
 }
 

@@ -301,7 +301,7 @@ class Bridge implements Transport {
     });
   }
 
-  /** @param known of bytes that came so from the server */
+  /** @param known the envelope, when it is that of the server's message */
   #toClient(bytes: Buffer, known?: Envelope): void {
     const envelope = known ?? readEnvelope(bytes);
     if (envelope !== null && !this.#ended) this.#events.onMessage({ envelope, bytes });

@@ -23,12 +23,13 @@ import {
   type RpcError,
   readInputRequired,
 } from './input-required.ts';
+import { legacyResult } from './legacy-result.ts';
 import type { RequestMeta } from './request-meta.ts';
 import type { ServerMessage } from './transport.ts';
 
 export interface CallPorts {
   readonly toServer: (grant: Grant, message: ClientMessage) => Refusal | undefined;
-  /** @param envelope of bytes that came so from the server */
+  /** @param envelope when it is that of the server's message */
   readonly toClient: (bytes: Buffer, envelope?: Envelope) => void;
   /** The client's request gets no answer. */
   readonly unanswered: (id: MessageId, refusal: Refusal) => void;
@@ -177,8 +178,9 @@ export class BridgedCalls {
 
   #finish(call: Call, { envelope, bytes }: ServerMessage): void {
     this.#end(call);
-    if (call.rounds === 0) this.#ports.toClient(bytes, envelope);
-    else this.#ports.toClient(withId(bytes, idOf(call.request.bytes)));
+    const result = legacyResult(call.request.method, bytes);
+    if (call.rounds === 0) this.#ports.toClient(result, envelope);
+    else this.#ports.toClient(withId(result, idOf(call.request.bytes)));
   }
 
   #fail(call: Call, error: RpcError): void {

@@ -28,7 +28,7 @@ export const everythingServer = (): ServerCommand => installed('@modelcontextpro
 
 /** A server of `test/fixtures`, where the sources are: fixtures are not compiled. */
 export function fixtureServer(
-  name: 'leaky' | 'stubborn' | 'chatty' | 'big-list' | 'many-faces' | 'failing',
+  name: 'leaky' | 'stubborn' | 'chatty' | 'big-list' | 'many-faces' | 'failing' | 'modern',
 ): ServerCommand {
   return { command: process.execPath, args: [join(packageRoot, 'test', 'fixtures', `${name}.mjs`)] };
 }

@@ -185,6 +185,33 @@ test('answers keep their bytes, whatever their kind', async () => {
   }
 });
 
+test('structured results of any kind become objects, which legacy clients can read', async () => {
+  const { client, server } = await connect(bridge);
+  const exchange = async (method: string, result: string): Promise<string> => {
+    client.send({ id: 1, method, params: { name: 't' } });
+    server.take(method);
+    server.say(`{"jsonrpc":"2.0","id":1,"result":${result}}`);
+    return (await client.take()).text.slice('{"jsonrpc":"2.0","id":1,"result":'.length, -1);
+  };
+  const tools = (array: string, union: string): string =>
+    `{"tools":[{"name":"a","outputSchema":${array}}, {"name":"b"},{"outputSchema":{"type":"object","x":1.0}},{"outputSchema":${union},"n":1.0}]}`;
+  assert.equal(
+    await exchange(
+      'tools/list',
+      tools('{"type":"array","items":{"$ref":"#/$defs/a"}}', '{"anyOf":[{"type":"object"}]}'),
+    ),
+    tools('{"type":"object"}', '{"type":"object"}'),
+  );
+  for (const value of ['[1.0,2]', '12345678901234567890', '"x"', 'null'])
+    assert.equal(
+      await exchange('tools/call', `{"structuredContent":${value},"content":[]}`),
+      `{"structuredContent":{"result":${value}},"content":[]}`,
+    );
+  const unchanged = '{"structuredContent":{ "a":1.0},"content":[]}';
+  assert.equal(await exchange('tools/call', unchanged), unchanged);
+  assert.equal(await exchange('acme/do', '{"structuredContent":[]}'), '{"structuredContent":[]}');
+});
+
 test('ping is answered here', async () => {
   const { client, server } = await connect(bridge);
   client.send({ id: 'p', method: 'ping' });

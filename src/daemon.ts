@@ -6,9 +6,9 @@ import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { evaluate, type Policy } from './auth/policy.ts';
 import { type Caller, type Peer, SESSION_ID_LENGTH, Sessions } from './auth/session.ts';
+import { credentialRefs, placementsOf } from './config/credentials.ts';
 import type { Config } from './config/types.ts';
 import { Broker } from './credentials/broker.ts';
-import type { CredentialRef } from './credentials/ref.ts';
 import { Scrubber } from './credentials/scrubber.ts';
 import { Vault } from './credentials/vault.ts';
 import type { Unlock } from './credentials/vault-key.ts';
@@ -23,7 +23,9 @@ import { AgentSessions } from './proxy/agent-sessions.ts';
 import { Audit } from './proxy/audit/audit.ts';
 import { AuditLog } from './proxy/audit/writer.ts';
 import { controlServer, type SessionReport, type SessionWish } from './proxy/control.ts';
+import type { ConversationPorts } from './proxy/conversation.ts';
 import { Desk } from './proxy/desk.ts';
+import type { Front } from './proxy/front.ts';
 import { checkSocketPath, listenOnLoopback, listenPrivately, removeSocket } from './proxy/listen.ts';
 import { filterList } from './proxy/lists.ts';
 import { handle } from './proxy/pipeline.ts';
@@ -58,10 +60,6 @@ export interface Ready {
 function policyOf(config: Config): Policy {
   if (config.profiles.size === 0) return new Map([['default', [{ effect: 'allow', upstream: '*' }]]]);
   return new Map([...config.profiles.values()].map(({ name, rules }) => [name, rules]));
-}
-
-function credentialRefs(config: Config): CredentialRef[] {
-  return [...config.upstreams.values()].flatMap(({ secrets }) => Object.values(secrets));
 }
 
 async function peerOf(socket: Socket, kind: 'tcp' | 'session'): Promise<Peer | null> {
@@ -123,13 +121,17 @@ export class Daemon {
       spawn,
       scrubber,
     });
-    this.#sessions = new Sessions({ onEnd: (session, reason) => this.#agentSessions.ended(session, reason) });
+    this.#sessions = new Sessions({
+      onEnd: (session, reason) => this.#agentSessions.ended(session, reason),
+      limit: config.limits.sessions,
+    });
     this.#upstreams = new Upstreams(config.upstreams.values(), {
       acquire: (ref) => this.#broker.acquire(ref),
       scrubber,
       guard: this.#watchdog,
       env,
       workDirectory: join(options.runtimeDirectory, 'work'),
+      messageBytes: config.limits.messageBytes,
       started: (child) => this.#audit.note({ event: 'upstream.started', ...child }),
       exited: (child) => this.#audit.note({ event: 'upstream.exited', ...child }),
       problem: (upstream, message) => this.#log.error({ upstream }, message),
@@ -143,6 +145,7 @@ export class Daemon {
       desk: {
         open: (caller, upstream) => this.#openConversation(caller, upstream),
         find: (caller, upstream, id) => this.#desk.find(caller, upstream, id),
+        openStateless: (caller, upstream) => this.#openStateless(caller, upstream),
       },
       sessions: this.#sessions,
       ownUid: this.#ownUid,
@@ -249,20 +252,30 @@ export class Daemon {
     };
   }
 
-  #openConversation(caller: Caller, upstream: string) {
+  #openConversation(caller: Caller, upstream: string): Front | Refusal {
+    const ports = this.#conversationPorts(caller, upstream);
+    return isRefusal(ports) ? ports : this.#desk.open(caller, upstream, ports);
+  }
+
+  #openStateless(caller: Caller, upstream: string): Front | Refusal {
+    const ports = this.#conversationPorts(caller, upstream);
+    return isRefusal(ports) ? ports : this.#desk.openStateless(caller, upstream, ports);
+  }
+
+  #conversationPorts(caller: Caller, upstream: string): Omit<ConversationPorts, 'closed'> | Refusal {
     const limitsOf = this.#upstreams.limitsOf(upstream);
     // An upstream that the profile does not have looks like one that does not exist.
-    const visible = limitsOf !== undefined && this.#visible(caller, upstream);
-    if (!visible) return refuse('not_found', 'no such upstream in this session');
-    return this.#desk.open(caller, upstream, {
+    if (limitsOf === undefined || !this.#visible(caller, upstream))
+      return refuse('not_found', 'no such upstream in this session');
+    return {
       take: (conversation, message, sink) =>
         handle({ policy: this.#policy, audit: this.#audit }, conversation, message, sink),
-      open: (grant, events) => this.#upstreams.open(grant, events),
+      open: (grant, era, events) => this.#upstreams.open(grant, era, events),
       limits: limitsOf,
       filter: (method, bytes) => filterList(bytes, method, this.#policy, caller, upstream),
       finished: (grant, startedAt, how) => this.#audit.finished(grant, startedAt, how),
       dropped: (what) => this.#log.warn({ upstream, session: caller.session.id }, `dropped ${what}`),
-    });
+    };
   }
 
   #visible(caller: Caller, upstream: string): boolean {
@@ -300,8 +313,8 @@ export class Daemon {
     const { config } = this.#options;
     const names = new Set<string>();
     for (const upstream of config.upstreams.values())
-      for (const [variable, ref] of Object.entries(upstream.secrets)) {
-        names.add(variable);
+      for (const { into, ref } of placementsOf(upstream)) {
+        if (upstream.transport === 'stdio') names.add(into);
         if (ref.source === 'env') names.add(ref.name);
         // A helper may ask a person; its value is known here once an upstream needed it.
         if (ref.source !== 'command') await this.#broker.acquire(ref).catch(() => {});

@@ -23,6 +23,8 @@ export type RefusalCode =
   | 'bad_session'
   | 'unsupported_version'
   | 'era_unsupported'
+  | 'header_mismatch'
+  | 'bad_envelope'
   | 'policy_denied'
   | 'audit_unavailable'
   | 'credential_unavailable'

@@ -35,6 +35,8 @@ export const limits = {
   tokensPerSession: 32,
   /** MCP conversations, hence upstream children, per session. Clients forget to DELETE theirs. */
   conversationsPerSession: 64,
+  /** Requests of the modern era, each a conversation of its own, and line connections that speak it. */
+  statelessPerSession: 1024,
   /** An HTTP conversation without a request or stream for this long is a client that left. */
   conversationIdleMs: 30 * minute,
   /** Requests in flight in one conversation. */
@@ -53,8 +55,14 @@ export const limits = {
 
   /** Until an upstream must have answered `initialize`; a cold Node server on a busy machine needs 5 s. */
   upstreamStartMs: 60 * second,
+  /** Until the answer to a probe for the modern era; a legacy server may give none, and a cold Node server needs 5 s. */
+  eraProbeMs: 10 * second,
   /** Until an upstream must have answered any other request; builds and searches take minutes. */
   upstreamCallMs: 10 * minute,
+  /** A child that no conversation owns is kept this long without use: agents pause while people read. */
+  upstreamIdleMs: 10 * minute,
+  /** Children of one upstream at once; a Node server takes 40 MiB and more, so this bounds a runaway client. */
+  childrenPerUpstream: 64,
   /** From closing stdin and SIGTERM to SIGKILL of the process group. */
   upstreamGraceMs: 3 * second,
   /** One stderr line; longer ones are cut into pieces of this size. */

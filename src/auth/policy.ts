@@ -27,6 +27,8 @@ export interface Call {
   readonly upstream: string;
   readonly method: string;
   readonly target: Target;
+  /** Further things that it touches; all of them have to be allowed. */
+  readonly also?: readonly Target[];
 }
 
 export interface Decision {
@@ -75,6 +77,14 @@ function covers(rule: Rule, call: Call): boolean {
 }
 
 export function evaluate(policy: Policy, caller: Caller, call: Call): Decision {
+  for (const target of call.also ?? []) {
+    const decision = judge(policy, caller, { upstream: call.upstream, method: call.method, target });
+    if (decision.effect !== 'allow') return decision;
+  }
+  return judge(policy, caller, call);
+}
+
+function judge(policy: Policy, caller: Caller, call: Call): Decision {
   const { profile } = caller.session;
   const rules = policy.get(profile);
   if (rules === undefined)

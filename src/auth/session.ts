@@ -52,6 +52,8 @@ export interface SessionPorts {
   /** Unix time in milliseconds. */
   readonly now: () => number;
   readonly random: (bytes: number) => Buffer;
+  /** Sessions at once. */
+  readonly limit: number;
   /** Called once per session, after its tokens have died. */
   readonly onEnd: (session: Session, reason: string) => void;
 }
@@ -72,13 +74,13 @@ export class Sessions {
   readonly #ports: SessionPorts;
 
   constructor(ports: Partial<SessionPorts> & Pick<SessionPorts, 'onEnd'>) {
-    this.#ports = { now: Date.now, random: randomBytes, ...ports };
+    this.#ports = { now: Date.now, random: randomBytes, limit: limits.sessions, ...ports };
   }
 
   create(wanted: Pick<Session, 'profile' | 'uid' | 'label' | 'leased'>): Session | Refusal {
     this.sweep();
-    if (this.#entries.size >= limits.sessions)
-      return refuse('limit_reached', `${limits.sessions} sessions are open`);
+    if (this.#entries.size >= this.#ports.limit)
+      return refuse('limit_reached', `${this.#ports.limit} sessions are open`);
     const now = this.#ports.now();
     const id = this.#ports.random(SESSION_ID_LENGTH / 2).toString('hex');
     const session: Session = Object.freeze({ id, createdAt: now, ...wanted });

@@ -1,6 +1,7 @@
 /** `ostiary config`: check the configuration, find it, start one. Reads files and asks nobody; runs without a daemon. */
 import { existsSync, readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { placementsOf } from '../config/credentials.ts';
 import { exampleConfig } from '../config/example.ts';
 import { loadConfig, locateConfig } from '../config/load.ts';
 import { ConfigError, formatProblems } from '../config/problem.ts';
@@ -28,16 +29,23 @@ function ruleText({ effect, upstream, ...kinds }: RuleConfig): string {
   return `${effect} ${upstream}${limited.join(',')}`;
 }
 
+/** Without the query, in which people put keys. */
+function endpointOf(url: string): string {
+  const { origin, pathname } = new URL(url);
+  return `${origin}${pathname}`;
+}
+
 /** What the configuration says, for a person or a program: names and references, no literal values. */
 function summarize(config: Config) {
   return {
     file: config.file,
-    upstreams: [...config.upstreams.values()].map(({ name, lifecycle, command, secrets }) => ({
-      name,
-      lifecycle,
-      command,
+    upstreams: [...config.upstreams.values()].map((upstream) => ({
+      name: upstream.name,
+      transport: upstream.transport,
+      lifecycle: upstream.lifecycle,
+      ...(upstream.transport === 'stdio' ? { command: upstream.command } : { url: endpointOf(upstream.url) }),
       secrets: Object.fromEntries(
-        Object.entries(secrets).map(([variable, ref]) => [variable, formatCredentialRef(ref)]),
+        placementsOf(upstream).map(({ into, ref }) => [into, formatCredentialRef(ref)]),
       ),
     })),
     profiles: [...config.profiles.values()].map(({ name, rules }) => ({ name, rules: rules.map(ruleText) })),
@@ -47,9 +55,11 @@ function summarize(config: Config) {
 
 function printSummary({ file, upstreams, profiles, warnings }: ReturnType<typeof summarize>): void {
   print(file === null ? 'no configuration file; the configuration is empty' : `${file}: ok`);
-  for (const { name, lifecycle, command, secrets } of upstreams) {
-    print(`upstream ${name}: ${command}${lifecycle === 'disabled' ? ' (disabled)' : ''}`);
-    for (const [variable, ref] of Object.entries(secrets)) print(`  ${variable} from ${ref}`);
+  for (const { name, lifecycle, secrets, ...one } of upstreams) {
+    print(
+      `upstream ${name}: ${'url' in one ? one.url : one.command}${lifecycle === 'session' ? '' : ` (${lifecycle})`}`,
+    );
+    for (const [into, ref] of Object.entries(secrets)) print(`  ${into} from ${ref}`);
   }
   for (const { name, rules } of profiles) {
     print(`profile ${name}:${rules.length === 0 ? ' nothing is allowed' : ''}`);

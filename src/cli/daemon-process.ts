@@ -1,11 +1,10 @@
 /** How a daemon process is started: its flags, and the part of its caller's environment that it gets. */
+import { credentialRefs } from '../config/credentials.ts';
 import type { Config } from '../config/types.ts';
 
 /** Names of the variables that `env:` references read: the only ones of its caller that a daemon keeps beyond the list. */
 export function referencedVariables(config: Config): string[] {
-  return [...config.upstreams.values()].flatMap(({ secrets }) =>
-    Object.values(secrets).flatMap((ref) => (ref.source === 'env' ? [ref.name] : [])),
-  );
+  return credentialRefs(config).flatMap((ref) => (ref.source === 'env' ? [ref.name] : []));
 }
 
 /**

@@ -1,5 +1,6 @@
 /** `ostiary secret`: putting secrets into the vault. Values come from the terminal or stdin and are never shown. */
 import { Command } from 'commander';
+import { placementsOf } from '../config/credentials.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/types.ts';
 import { CREDENTIAL_NAME } from '../credentials/ref.ts';
@@ -24,22 +25,22 @@ export interface SecretPorts extends VaultPorts {
 
 const configOption: readonly [string, string] = ['--config <file>', 'configuration file'];
 
-/** An upstream's environment variable that is filled from the vault. */
+/** An environment variable or a header of an upstream that is filled from the vault. */
 interface Use {
   readonly upstream: string;
-  readonly variable: string;
+  readonly into: string;
 }
 
 function usesOf(config: Config, name: string): Use[] {
-  return [...config.upstreams.values()].flatMap(({ name: upstream, secrets }) =>
-    Object.entries(secrets)
-      .filter(([, ref]) => ref.source === 'vault' && ref.name === name)
-      .map(([variable]) => ({ upstream, variable })),
+  return [...config.upstreams.values()].flatMap((upstream) =>
+    placementsOf(upstream)
+      .filter(({ ref }) => ref.source === 'vault' && ref.name === name)
+      .map(({ into }) => ({ upstream: upstream.name, into })),
   );
 }
 
 function formatUses(uses: readonly Use[]): string {
-  return uses.map(({ upstream, variable }) => `${upstream}.${variable}`).join(', ');
+  return uses.map(({ upstream, into }) => `${upstream}.${into}`).join(', ');
 }
 
 interface SecretOptions extends UnlockOptions {

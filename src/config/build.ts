@@ -3,17 +3,40 @@ import { type CredentialRef, parseCredentialRef } from '../credentials/ref.ts';
 import { limits } from '../limits.ts';
 import { parseDuration } from './duration.ts';
 import { frozenMap, frozenRecord } from './frozen.ts';
-import type { Config, HelperConfig, ProfileConfig, RuleConfig, UpstreamConfig } from './types.ts';
+import { parseSize } from './size.ts';
+import type {
+  Config,
+  HelperConfig,
+  HttpUpstreamConfig,
+  ProfileConfig,
+  RuleConfig,
+  ToolTimeout,
+  UpstreamConfig,
+} from './types.ts';
 
 /** The file as `config.schema.json` describes it. */
-interface RawUpstream {
+interface RawCommon {
+  readonly secrets?: Readonly<Record<string, string>>;
+  readonly lifecycle?: UpstreamConfig['lifecycle'];
+  readonly era?: UpstreamConfig['era'];
+  readonly start_timeout?: string;
+  readonly call_timeout?: string;
+  readonly tool_timeouts?: Readonly<Record<string, string>>;
+  readonly idle_timeout?: string;
+  readonly max_children?: number;
+}
+
+interface RawStdio extends RawCommon {
   readonly command: string;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  readonly secrets?: Readonly<Record<string, string>>;
-  readonly lifecycle?: 'session' | 'disabled';
-  readonly start_timeout?: string;
-  readonly call_timeout?: string;
+}
+
+interface RawHttp extends RawCommon {
+  readonly url: string;
+  readonly transport?: HttpUpstreamConfig['transport'];
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly bearer?: string;
 }
 
 interface RawHelper {
@@ -28,8 +51,9 @@ type RawRule = Partial<Record<'tools' | 'prompts' | 'resources', readonly string
 export interface RawConfig {
   readonly version: 1;
   readonly listen?: { readonly port?: number };
+  readonly limits?: { readonly sessions?: number; readonly message_size?: string };
   readonly helpers?: Readonly<Record<string, RawHelper>>;
-  readonly upstreams?: Readonly<Record<string, RawUpstream>>;
+  readonly upstreams?: Readonly<Record<string, RawStdio | RawHttp>>;
   readonly profiles?: Readonly<Record<string, { readonly rules: readonly RawRule[] }>>;
   readonly agent?: { readonly env?: readonly string[] };
 }
@@ -48,24 +72,57 @@ function milliseconds(text: string | undefined, byDefault: number): number {
   return ms;
 }
 
+function bytes(text: string | undefined, byDefault: number): number {
+  const size = text === undefined ? byDefault : parseSize(text);
+  if (size === null) throw new Error('a size passed the checks and cannot be parsed');
+  return size;
+}
+
 function reference(text: string): CredentialRef {
   const ref = parseCredentialRef(text);
   if (ref === null) throw new Error('a credential reference passed the checks and cannot be parsed');
   return Object.freeze(ref);
 }
 
-function upstream(name: string, raw: RawUpstream): UpstreamConfig {
-  return Object.freeze({
+function references(raw: RawCommon['secrets'] = {}): Readonly<Record<string, CredentialRef>> {
+  return frozenRecord(Object.entries(raw).map(([key, text]) => [key, reference(text)] as const));
+}
+
+/** Sorted by precedence; among globs of one length the file's order counts. */
+function toolTimeouts(raw: RawCommon['tool_timeouts'] = {}): readonly ToolTimeout[] {
+  const precedence = ({ glob }: ToolTimeout): number =>
+    /[*?]/.test(glob) ? glob.length : Number.MAX_SAFE_INTEGER;
+  const all = Object.entries(raw).map(([glob, text]) => Object.freeze({ glob, ms: milliseconds(text, 0) }));
+  return Object.freeze(all.sort((a, b) => precedence(b) - precedence(a)));
+}
+
+function upstream(name: string, raw: RawStdio | RawHttp): UpstreamConfig {
+  const common = {
     name,
+    lifecycle: raw.lifecycle ?? 'session',
+    era: raw.era ?? 'auto',
+    startTimeoutMs: milliseconds(raw.start_timeout, limits.upstreamStartMs),
+    callTimeoutMs: milliseconds(raw.call_timeout, limits.upstreamCallMs),
+    toolTimeouts: toolTimeouts(raw.tool_timeouts),
+    idleTimeoutMs:
+      raw.idle_timeout === 'never' ? null : milliseconds(raw.idle_timeout, limits.upstreamIdleMs),
+    maxChildren: raw.max_children ?? limits.childrenPerUpstream,
+    secrets: references(raw.secrets),
+  };
+  if ('url' in raw)
+    return Object.freeze({
+      ...common,
+      transport: raw.transport ?? 'http',
+      url: new URL(raw.url).href,
+      headers: literals(raw.headers),
+      bearer: raw.bearer === undefined ? null : reference(raw.bearer),
+    });
+  return Object.freeze({
+    ...common,
+    transport: 'stdio' as const,
     command: raw.command === 'node' ? process.execPath : raw.command,
     args: list(raw.args),
     env: literals(raw.env),
-    secrets: frozenRecord(
-      Object.entries(raw.secrets ?? {}).map(([key, text]) => [key, reference(text)] as const),
-    ),
-    lifecycle: raw.lifecycle ?? 'session',
-    startTimeoutMs: milliseconds(raw.start_timeout, limits.upstreamStartMs),
-    callTimeoutMs: milliseconds(raw.call_timeout, limits.upstreamCallMs),
   });
 }
 
@@ -101,6 +158,10 @@ export function buildConfig(raw: RawConfig, source: Pick<Config, 'file' | 'diges
     file: source.file,
     digest: source.digest,
     listen: Object.freeze({ port: raw.listen?.port ?? 0 }),
+    limits: Object.freeze({
+      sessions: raw.limits?.sessions ?? limits.sessions,
+      messageBytes: bytes(raw.limits?.message_size, limits.answerBytes),
+    }),
     upstreams: named(raw.upstreams, upstream),
     helpers: named(raw.helpers, helper),
     profiles: named(

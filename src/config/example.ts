@@ -8,7 +8,7 @@ export function exampleConfig(): string {
 # Check it with: ostiary config check
 version: 1
 
-# MCP servers. Each is a child process that alone receives its secrets.
+# MCP servers. Each alone receives its secrets.
 upstreams:
   notion:
     command: node                     # absolute path, or node for the Node that runs ostiary
@@ -19,6 +19,10 @@ upstreams:
       NOTION_TOKEN: vault:notion      # ostiary secret set notion
     # start_timeout: 60s
     # call_timeout: 10m
+    # tool_timeouts: { "API-export-*": 30m }
+  # linear:                           # or a server behind a URL
+  #   url: https://mcp.linear.app/mcp
+  #   bearer: vault:linear            # sent as "Authorization: Bearer …"
 
 # Programs that print a secret, for references such as command:gh
 # helpers:

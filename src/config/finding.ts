@@ -13,7 +13,7 @@ export interface Finding {
 
 /** Keys whose values are words of ours, names or globs: shown in errors. Everything else may be a pasted secret. */
 const SHOWN =
-  /^\/(version|listen\/port|upstreams\/[^/]+\/(lifecycle|start_timeout|call_timeout)|helpers\/[^/]+\/timeout|profiles\/[^/]+\/rules\/\d+\/(allow|deny))$/;
+  /^\/(version|listen\/port|limits\/(sessions|message_size)|upstreams\/[^/]+\/(lifecycle|transport|era|start_timeout|call_timeout|idle_timeout|max_children|tool_timeouts\/[^/]+)|helpers\/[^/]+\/timeout|profiles\/[^/]+\/rules\/\d+\/(allow|deny))$/;
 
 /** How long a text is, and not what it says. */
 export function describeText(text: string): string {

@@ -6,7 +6,9 @@ import { parseCredentialRef } from '../credentials/ref.ts';
 import { matchGlob } from '../glob.ts';
 import { parseDuration } from './duration.ts';
 import { describe, type Finding } from './finding.ts';
+import { judgeHeader, judgeUrl } from './http.ts';
 import { judgeReference, looksLikeReference } from './references.ts';
+import { parseSize } from './size.ts';
 import { type Pointer, pointerTo } from './source.ts';
 import { didYouMean } from './suggest.ts';
 
@@ -20,6 +22,10 @@ interface Entry {
 function entries(parent: unknown, pointer: Pointer): Entry[] {
   if (typeof parent !== 'object' || parent === null) return [];
   return Object.entries(parent).map(([key, value]) => ({ key, value, pointer: pointerTo(pointer, key) }));
+}
+
+function isMap(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function member({ value, pointer }: { value: unknown; pointer: Pointer }, key: string): Entry {
@@ -48,9 +54,9 @@ function* literals(values: readonly Entry[], hint: string): Generator<Finding> {
       yield { pointer, at: 'value', message: `expected literal text, got a credential reference; ${hint}` };
 }
 
-function* duration({ value, pointer }: Entry): Generator<Finding> {
+function* duration({ value, pointer }: Entry, orElse = ''): Generator<Finding> {
   if (typeof value === 'string' && parseDuration(value) === null) {
-    const message = `expected a duration such as 500ms, 30s, 10m or 1h, at most 24h, got ${describe(value, pointer)}`;
+    const message = `expected a duration such as 500ms, 30s, 10m or 1h, at most 24h${orElse}, got ${describe(value, pointer)}`;
     yield { pointer, at: 'value', message };
   }
 }
@@ -62,20 +68,91 @@ function* helper(entry: Entry): Generator<Finding> {
   yield* duration(member(entry, 'timeout'));
 }
 
-function* upstream(entry: Entry, helpers: readonly string[]): Generator<Finding> {
+function* size({ value, pointer }: Entry): Generator<Finding> {
+  if (typeof value === 'string' && parseSize(value) === null) {
+    const message = `expected a size such as 512KiB or 16MiB, from 64KiB to 64MiB, got ${describe(value, pointer)}`;
+    yield { pointer, at: 'value', message };
+  }
+}
+
+/** What only a server of the other kind has: it would be read by nobody. */
+const FOREIGN = {
+  stdio: { keys: ['transport', 'headers', 'bearer'], message: 'expected a key of an upstream with command' },
+  http: { keys: ['args', 'env'], message: 'expected a key of an upstream with url' },
+} as const;
+
+function* foreignKeys(entry: Entry, kind: 'stdio' | 'http'): Generator<Finding> {
+  const { keys, message } = FOREIGN[kind];
+  for (const key of keys) {
+    const { value, pointer } = member(entry, key);
+    if (value !== undefined)
+      yield {
+        pointer,
+        at: 'key',
+        message: `${message}, got one of an upstream with ${kind === 'http' ? 'command' : 'url'}`,
+      };
+  }
+}
+
+function* secretValue({ value, pointer }: Entry, helpers: readonly string[]): Generator<Finding> {
+  const message = typeof value === 'string' ? judgeReference(value, helpers) : null;
+  if (message !== null) yield { pointer, at: 'value', message };
+}
+
+function* stdio(entry: Entry): Generator<Finding> {
+  yield* foreignKeys(entry, 'stdio');
   const command = member(entry, 'command');
   if (command.value !== 'node') yield* executable(command, 'an absolute path, or the word node');
   yield* literals(children(entry, 'args'), 'arguments hold no secrets; name it under secrets');
   yield* literals(children(entry, 'env'), 'name it under secrets');
   const env = new Set(children(entry, 'env').map(({ key }) => key));
-  for (const { key, value, pointer } of children(entry, 'secrets')) {
+  for (const { key, pointer } of children(entry, 'secrets'))
     if (env.has(key))
       yield { pointer, at: 'key', message: 'expected a variable in either env or secrets, got it in both' };
-    const message = typeof value === 'string' ? judgeReference(value, helpers) : null;
-    if (message !== null) yield { pointer, at: 'value', message };
-  }
+}
+
+/** Names of headers are compared without case: `X-Key` twice is one header with two values. */
+function* headers(entry: Entry): Generator<Finding> {
+  const seen = new Set<string>();
+  if (member(entry, 'bearer').value !== undefined) seen.add('authorization');
+  for (const under of ['headers', 'secrets'] as const)
+    for (const { key, pointer } of children(entry, under)) {
+      const name = key.toLowerCase();
+      const twice =
+        name === 'authorization'
+          ? 'expected either bearer or an Authorization header, got both'
+          : 'expected each header once, in whatever case, got it again';
+      const message = judgeHeader(key, under) ?? (seen.has(name) ? twice : null);
+      if (message !== null) yield { pointer, at: 'key', message };
+      seen.add(name);
+    }
+}
+
+function* http(entry: Entry): Generator<Finding> {
+  const { value, pointer } = member(entry, 'url');
+  const message = typeof value === 'string' ? judgeUrl(value) : null;
+  if (message !== null) yield { pointer, at: 'value', message };
+  yield* foreignKeys(entry, 'http');
+  yield* literals(children(entry, 'headers'), 'name it under secrets');
+  yield* headers(entry);
+}
+
+function* upstream(entry: Entry, helpers: readonly string[]): Generator<Finding> {
+  const has = (key: string): boolean => member(entry, key).value !== undefined;
+  const choice = 'expected either command (a program) or url (an HTTP server)';
+  if (has('command') && has('url'))
+    yield { pointer: member(entry, 'command').pointer, at: 'key', message: `${choice}, got both` };
+  else if (!has('command') && !has('url') && isMap(entry.value))
+    yield { pointer: entry.pointer, at: 'key', child: 'command', message: `${choice}, got neither` };
+  if (has('url')) yield* http(entry);
+  else yield* stdio(entry);
+  for (const each of children(entry, 'secrets')) yield* secretValue(each, helpers);
+  yield* secretValue(member(entry, 'bearer'), helpers);
   yield* duration(member(entry, 'start_timeout'));
   yield* duration(member(entry, 'call_timeout'));
+  for (const each of children(entry, 'tool_timeouts')) yield* duration(each);
+  const idle = member(entry, 'idle_timeout');
+  if (idle.value !== 'never') yield* duration(idle, ', or the word never');
 }
 
 /** A rule that names no upstream is a slip: a `deny` of it would protect nothing. `*` alone cannot be one. */
@@ -109,11 +186,12 @@ export function* checkRules(value: unknown): Generator<Finding> {
   const names = upstreams.map(({ key }) => key);
   const secret = new Set<string>();
   for (const each of upstreams)
-    for (const { value: text } of children(each, 'secrets')) {
+    for (const { value: text } of [...children(each, 'secrets'), member(each, 'bearer')]) {
       const ref = typeof text === 'string' ? parseCredentialRef(text) : null;
       if (ref?.source === 'env') secret.add(ref.name);
     }
 
+  yield* size(member(member(root, 'limits'), 'message_size'));
   for (const each of helpers) yield* helper(each);
   for (const each of upstreams) yield* upstream(each, helperNames);
   for (const profile of children(root, 'profiles'))

@@ -68,13 +68,14 @@ function say(error: SchemaError, root: Schema): Finding | null {
       return { pointer: pointerTo(pointer, key), at: 'key', message: key === '<<' ? MERGE : message };
     }
     case 'oneOf': {
-      const both = 'allow' in (error.data as object);
-      return {
-        pointer,
-        at: 'value',
-        message: `expected either allow or deny, got ${both ? 'both' : 'neither'}`,
-      };
+      // Of the branches each requires one key. What is no map is reported as that.
+      if (typeof error.data !== 'object' || error.data === null) return null;
+      const keys = (error.schema as { required: string[] }[]).flatMap(({ required }) => required);
+      const got = keys.some((key) => Object.hasOwn(error.data as object, key)) ? 'both' : 'neither';
+      return { pointer, at: 'value', message: `expected either ${keys.join(' or ')}, got ${got}` };
     }
+    case 'if': // What `then` or `else` found is reported by itself.
+      return null;
     default: {
       const unquoted = parent === root.$defs?.text && ['number', 'boolean'].includes(typeof error.data);
       const message = `expected ${titleOf(parent, root)}, got ${describe(error.data, pointer)}`;

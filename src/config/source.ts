@@ -101,12 +101,14 @@ function inspect(tokens: readonly Token[], report: (offset: number, message: str
 
 /**
  * May a key be shown in an error? A key without a value, `{TOKEN: vault:x, ghp_…}`, can be a secret that slipped out of
- * its place, and so can everything that lies deeper under `env` and `secrets` than the name of a variable.
+ * its place, and so can everything that lies deeper under `env`, `secrets` and `headers` than the name of a variable.
  */
 function isShown(key: string, empty: boolean, parents: readonly string[]): boolean {
   if (!/^[A-Za-z0-9_.-]{1,64}$/.test(key)) return false;
   // The second name is the user's own: an upstream may be called `env`.
-  const literals = parents.findIndex((each, index) => index !== 1 && (each === 'env' || each === 'secrets'));
+  const literals = parents.findIndex(
+    (each, index) => index !== 1 && ['env', 'secrets', 'headers'].includes(each),
+  );
   if (literals < 0) return !empty || /^[a-z_-]{1,16}$/.test(key);
   return literals === parents.length - 1 && !empty;
 }

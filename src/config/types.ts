@@ -1,9 +1,33 @@
 /** The frozen configuration: names and references, never values. Shapes match `config.schema.json`. */
 import type { CredentialRef } from '../credentials/ref.ts';
 
-/** A stdio upstream: a child process that alone receives its secrets. */
-export interface UpstreamConfig {
+/** The first one that matches counts: exact names come first, then globs, the longest ones first. */
+export interface ToolTimeout {
+  /** Over tool names, in the upstream's own spelling. */
+  readonly glob: string;
+  readonly ms: number;
+}
+
+/** What upstreams have in common, whatever their transport. */
+interface CommonUpstreamConfig {
   readonly name: string;
+  readonly lifecycle: 'session' | 'shared' | 'disabled';
+  /** `auto`: the server is asked. */
+  readonly era: 'auto' | 'legacy' | 'modern';
+  /** Milliseconds until `initialize` or `server/discover` must be answered. */
+  readonly startTimeoutMs: number;
+  /** Milliseconds until any other request must be answered. */
+  readonly callTimeoutMs: number;
+  readonly toolTimeouts: readonly ToolTimeout[];
+  /** Milliseconds for which what no conversation owns is kept without use; `null`: for as long as the daemon runs. */
+  readonly idleTimeoutMs: number | null;
+  /** Children, or connections, at once. */
+  readonly maxChildren: number;
+}
+
+/** A child process that alone receives its secrets. */
+export interface StdioUpstreamConfig extends CommonUpstreamConfig {
+  readonly transport: 'stdio';
   /** Absolute path of the executable; `node` in the file means the Node that runs the daemon. */
   readonly command: string;
   readonly args: readonly string[];
@@ -11,12 +35,23 @@ export interface UpstreamConfig {
   readonly env: Readonly<Record<string, string>>;
   /** Environment variable → where its secret value comes from. */
   readonly secrets: Readonly<Record<string, CredentialRef>>;
-  readonly lifecycle: 'session' | 'disabled';
-  /** Milliseconds until `initialize` must be answered. */
-  readonly startTimeoutMs: number;
-  /** Milliseconds until any other request must be answered. */
-  readonly callTimeoutMs: number;
 }
+
+/** A server at the other end of HTTP. */
+export interface HttpUpstreamConfig extends CommonUpstreamConfig {
+  /** `http`: Streamable HTTP; `sse`: the deprecated HTTP+SSE of revision 2024-11-05. */
+  readonly transport: 'http' | 'sse';
+  /** In its canonical form: https, or http to a loopback host; no user, password or fragment. */
+  readonly url: string;
+  /** Literal, non-secret headers; names in the file's own case, each once in whatever case. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Header → where its whole value comes from; shares no name with `headers`. */
+  readonly secrets: Readonly<Record<string, CredentialRef>>;
+  /** Of `Authorization: Bearer`; then `secrets` has no `Authorization`. */
+  readonly bearer: CredentialRef | null;
+}
+
+export type UpstreamConfig = StdioUpstreamConfig | HttpUpstreamConfig;
 
 /** A credential helper: its standard output is the secret. */
 export interface HelperConfig {
@@ -50,6 +85,11 @@ export interface Config {
   /** SHA-256 of its text, in hex, for the audit log; `null` without a file. */
   readonly digest: string | null;
   readonly listen: { readonly port: number };
+  readonly limits: {
+    readonly sessions: number;
+    /** Bytes of one message of an upstream. */
+    readonly messageBytes: number;
+  };
   readonly upstreams: ReadonlyMap<string, UpstreamConfig>;
   readonly helpers: ReadonlyMap<string, HelperConfig>;
   /** Empty when no policy is configured: then `default` allows every configured upstream, and `status` says so. */

@@ -1,12 +1,14 @@
 /**
  * What a correct configuration may still get wrong on this machine: programs that are missing, or that others can
- * replace and so run code with the upstream's secrets.
+ * replace and so run code with the upstream's secrets; and secrets that may stand in the file itself.
  */
 import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Failure, formatPlace } from '../errors.ts';
 import { checkAncestors } from '../files.ts';
-import type { Config, UpstreamConfig } from './types.ts';
+import { credentialRefs } from './credentials.ts';
+import { soundsSecret } from './http.ts';
+import type { Config, HttpUpstreamConfig, StdioUpstreamConfig } from './types.ts';
 
 /** Why others could replace the file at `path`, or why it cannot be used; `null` when it is fine. */
 function judgeProgram(path: string, executable: boolean): string | null {
@@ -30,7 +32,7 @@ function judgeProgram(path: string, executable: boolean): string | null {
 }
 
 /** The script of an interpreter: the first argument that is no option, when it is a path. */
-function* judgeScript({ command, args }: UpstreamConfig): Generator<string> {
+function* judgeScript({ command, args }: StdioUpstreamConfig): Generator<string> {
   const index = args.findIndex((arg) => !arg.startsWith('-'));
   const script = args[index];
   if (script === undefined) return;
@@ -41,16 +43,28 @@ function* judgeScript({ command, args }: UpstreamConfig): Generator<string> {
     yield `args[${index}]: expected an absolute path; upstreams run in an empty directory`;
 }
 
-function* programs(config: Config): Generator<string> {
+/** What may be a secret in the file, for everybody to read who may read it. */
+function* judgeLiterals({ url, headers }: HttpUpstreamConfig): Generator<string> {
+  for (const name of Object.keys(headers))
+    if (soundsSecret(name)) yield `headers.${name}: sounds like a secret; name it under secrets`;
+  for (const name of new Set(new URL(url).searchParams.keys()))
+    if (soundsSecret(name))
+      yield 'url: a parameter sounds like a secret; see whether the server takes it as a header, under secrets';
+}
+
+function* upstreamsAndHelpers(config: Config): Generator<string> {
   for (const { name, command } of config.helpers.values()) {
     const reason = command[0] === undefined ? null : judgeProgram(command[0], true);
     if (reason !== null) yield `helpers.${name}.command[0]: file ${reason}`;
   }
   for (const upstream of config.upstreams.values()) {
     if (upstream.lifecycle === 'disabled') continue;
-    const reason = judgeProgram(upstream.command, true);
-    if (reason !== null) yield `upstreams.${upstream.name}.command: file ${reason}`;
-    for (const warning of judgeScript(upstream)) yield `upstreams.${upstream.name}.${warning}`;
+    if (upstream.transport === 'stdio') {
+      const reason = judgeProgram(upstream.command, true);
+      if (reason !== null) yield `upstreams.${upstream.name}.command: file ${reason}`;
+    }
+    const more = upstream.transport === 'stdio' ? judgeScript(upstream) : judgeLiterals(upstream);
+    for (const warning of more) yield `upstreams.${upstream.name}.${warning}`;
   }
 }
 
@@ -64,10 +78,9 @@ export function configWarnings(config: Config): string[] {
     warnings.push('profiles: no default; every session has to name its profile');
 
   const used = new Set<string>();
-  for (const { secrets } of config.upstreams.values())
-    for (const ref of Object.values(secrets)) if (ref.source === 'command') used.add(ref.helper);
+  for (const ref of credentialRefs(config)) if (ref.source === 'command') used.add(ref.helper);
   for (const name of config.helpers.keys())
     if (!used.has(name)) warnings.push(`helpers.${name}: no upstream uses it`);
 
-  return [...warnings, ...programs(config)];
+  return [...warnings, ...upstreamsAndHelpers(config)];
 }

@@ -1,11 +1,14 @@
 /** What a client's message asks for, in the terms that a policy judges. */
 import type { Call, Target } from '../auth/policy.ts';
-import { type Refusal, refuse } from '../errors.ts';
+import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import type { ClientMessage } from '../jsonrpc.ts';
 
 /** Methods that carry no name of their own; the lists among them are filtered entry by entry on the way back. */
 const protocolMethods = new Set([
   'initialize',
+  'server/discover',
+  // The resources that it names are judged one by one.
+  'subscriptions/listen',
   'ping',
   'logging/setLevel',
   'tools/list',
@@ -16,6 +19,7 @@ const protocolMethods = new Set([
   'tasks/get',
   'tasks/result',
   'tasks/list',
+  'tasks/update',
   'tasks/cancel',
   'notifications/initialized',
   'notifications/cancelled',
@@ -52,8 +56,21 @@ function targetOf(message: ClientMessage): Target | Refusal {
   }
 }
 
+/** `subscriptions/listen` may name many resources (MCP 2026-07-28, "Subscriptions"). */
+function subscribed({ method, params }: ClientMessage): readonly Target[] | Refusal {
+  if (method !== 'subscriptions/listen') return [];
+  const filter = params.notifications as { resourceSubscriptions?: unknown } | null | undefined;
+  const uris = filter?.resourceSubscriptions ?? [];
+  if (!Array.isArray(uris) || !uris.every((uri) => typeof uri === 'string'))
+    return refuse('bad_message', 'expected "resourceSubscriptions" to be a list of strings');
+  return uris.map((name): Target => ({ kind: 'resource', name }));
+}
+
 export function describeCall(upstream: string, message: ClientMessage): Call | Refusal {
   const target = targetOf(message);
   if ('refused' in target) return target;
-  return { upstream, method: message.kind === 'response' ? 'response' : message.method, target };
+  const also = subscribed(message);
+  if (isRefusal(also)) return also;
+  const method = message.kind === 'response' ? 'response' : message.method;
+  return also.length === 0 ? { upstream, method, target } : { upstream, method, target, also };
 }

@@ -1,6 +1,7 @@
 /**
- * One legacy MCP conversation: a client that said `initialize`, and the one upstream child that answers it. Because the
- * child belongs to this conversation alone, ids pass through unchanged and nothing can cross to another (B10).
+ * One MCP conversation: a client, and the open upstream that answers it. Legacy clients open one with `initialize` and
+ * keep it; in the modern era each POST is one of its own, and each line connection. Ids pass through unchanged; where
+ * several clients share an upstream, they are told apart behind it (`upstreams/mux.ts`), so nothing can cross (B10).
  *
  * Messages of the client reach the upstream in the order in which they came; answers go to the request that they
  * belong to, everything else to that request's stream while it is the only one, or to the standing stream.
@@ -11,12 +12,15 @@ import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import { members, skipSpace } from '../json.ts';
 import { type ClientMessage, type Envelope, isId, type MessageId, ownMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
+import type { Era } from '../revisions.ts';
 import { type Answer, redact } from '../upstreams/answer.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from '../upstreams/upstream.ts';
 import { AskedRequests } from './asked.ts';
 import type { CallOutcome } from './audit/record.ts';
 import { Backlog } from './backlog.ts';
+import { envelopeVersion, otherEra, unsupportedVersion } from './era.ts';
 import type { Front, Sink } from './front.ts';
+import { Handshake } from './handshake.ts';
 import { PendingRequests, type Sent } from './pending.ts';
 import { refusalResponse } from './wire.ts';
 
@@ -33,7 +37,7 @@ export interface ConversationPorts {
     message: ClientMessage,
     sink: Sink,
   ) => Promise<Refusal | undefined>;
-  readonly open: (grant: Grant, events: UpstreamEvents) => Promise<Upstream | Refusal>;
+  readonly open: (grant: Grant, era: Era, events: UpstreamEvents) => Promise<Upstream | Refusal>;
   readonly limits: UpstreamLimits;
   /** Filters lists; `null` when one cannot be read. */
   readonly filter: (method: string, bytes: Buffer) => Buffer | null;
@@ -72,17 +76,16 @@ export class Conversation implements Front {
   readonly #full = new Set<Sink>();
   readonly #backlog = new Backlog();
   #upstream: Upstream | null = null;
-  #initialize: ClientMessage | null = null;
-  #initialized: ClientMessage | null = null;
-  /** Resolves the replayed `initialize` of a restarted upstream. */
-  #replayed: ((refusal: Refusal | undefined) => void) | null = null;
+  /** `null` in the modern era. */
+  readonly #handshake: Handshake | null;
   #closed = false;
   #leaving = false;
   readonly #onClose = new Set<() => void>();
   lastUsed = Date.now();
 
-  constructor(id: string, caller: Caller, upstreamName: string, ports: ConversationPorts) {
+  constructor(id: string, caller: Caller, upstreamName: string, era: Era, ports: ConversationPorts) {
     this.id = id;
+    this.#handshake = era === 'legacy' ? new Handshake() : null;
     this.caller = caller;
     this.upstreamName = upstreamName;
     this.#ports = ports;
@@ -103,11 +106,8 @@ export class Conversation implements Front {
   admit(message: ClientMessage, sink: Sink): Refusal | undefined {
     this.lastUsed = Date.now();
     if (this.#closed) return refuse('bad_session', 'the conversation has ended');
-    if (message.method === 'initialize') {
-      if (this.#initialize !== null) return refuse('bad_message', 'already initialized');
-      if (message.kind !== 'request') return refuse('bad_message', 'expected "initialize" to be a request');
-      this.#initialize = message;
-    } else if (this.#initialize === null) return refuse('bad_message', 'expected "initialize" first');
+    const misfit = this.#handshake?.admit(message);
+    if (misfit !== undefined) return misfit;
     if (message.kind === 'response') {
       if (!this.#asked.settle(message.id as MessageId))
         return refuse('bad_message', 'the response belongs to no request of the upstream');
@@ -119,7 +119,7 @@ export class Conversation implements Front {
   /** Gives up the place of a request that was refused after {@link admit}. */
   withdraw(message: ClientMessage): void {
     if (message.kind === 'request') this.#settle(message.id as MessageId);
-    if (message === this.#initialize) this.#initialize = null;
+    this.#handshake?.withdraw(message);
   }
 
   /** Runs `step` when everything that came before has been forwarded or refused. */
@@ -130,13 +130,18 @@ export class Conversation implements Front {
   }
 
   /** The open upstream; started, or started anew after its death, by the first call that needs it. */
-  async upstream(grant: Grant): Promise<Upstream | Refusal> {
+  async upstream(grant: Grant, message: ClientMessage): Promise<Upstream | Refusal> {
     if (this.#closed) return refuse('bad_session', 'the conversation has ended');
     if (this.#upstream !== null) return this.#upstream;
-    if (this.#initialize === null) return refuse('bad_message', 'expected "initialize" first');
+    const handshake = this.#handshake;
+    if (handshake?.begun === false) return refuse('bad_message', 'expected "initialize" first');
     const life: Life = { ended: false, opened: null };
-    const opened = await this.#ports.open(grant, this.#events(life));
-    if (isRefusal(opened)) return opened;
+    const opened = await this.#ports.open(
+      grant,
+      handshake === null ? 'modern' : 'legacy',
+      this.#events(life),
+    );
+    if (isRefusal(opened)) return opened.refused === 'era_unsupported' ? otherEra(message) : opened;
     if (this.#closed || life.ended) {
       await opened.stop();
       return this.#closed
@@ -146,35 +151,21 @@ export class Conversation implements Front {
     life.opened = opened;
     this.#upstream = opened;
     if (this.#full.size > 0) opened.pause();
-    if (grant.call.method === 'initialize') return opened;
-    const refusal = await this.#replay(grant, opened);
-    return refusal ?? opened;
-  }
-
-  /** A restarted upstream has to hear again what the client said at the start; its answer is known already. */
-  async #replay(grant: Grant, upstream: Upstream): Promise<Refusal | undefined> {
-    const initialize = this.#initialize as ClientMessage;
-    const answered = new Promise<Refusal | undefined>((resolve) => {
-      this.#replayed = resolve;
-    });
-    const timer = setTimeout(() => {
-      this.#replayed?.(refuse('upstream_timeout', 'the upstream did not restart in time'));
-    }, this.#ports.limits.startTimeoutMs);
-    const refusal = upstream.send(grant, initialize) ?? (await answered);
-    clearTimeout(timer);
-    this.#replayed = null;
-    if (refusal !== undefined) {
-      await upstream.stop();
-      this.#upstream = null;
-      return refusal;
-    }
-    return this.#initialized === null ? undefined : upstream.send(grant, this.#initialized);
+    if (handshake === null || grant.call.method === 'initialize') return opened;
+    const refusal = await handshake.replay(grant, opened, this.#ports.limits.startTimeoutMs);
+    if (refusal === undefined) return opened;
+    await opened.stop();
+    this.#upstream = null;
+    return refusal;
   }
 
   /** Sends a granted message. From here on a request ends by its answer, its timeout or the upstream's end. */
   forward(grant: Grant, upstream: Upstream, message: ClientMessage): Refusal | undefined {
     if (this.#closed) return refuse('bad_session', 'the conversation has ended');
-    if (message.method === 'notifications/initialized') this.#initialized = message;
+    const version = envelopeVersion(message);
+    if (upstream.versions?.includes(version as string) === false && version !== undefined)
+      return unsupportedVersion(upstream.versions, version);
+    this.#handshake?.forwarded(message);
     if (message.method === 'notifications/cancelled') {
       const { requestId } = message.params;
       // What is not in flight here is another's request, or was answered (C4).
@@ -184,17 +175,19 @@ export class Conversation implements Front {
         setTimeout(() => this.#abandon(requestId), limits.cancelGraceMs),
       );
     }
-    const refusal = upstream.send(grant, message);
-    if (refusal !== undefined || message.kind !== 'request') return refusal;
-    const id = message.id as MessageId;
+    if (message.kind === 'request') {
+      const id = message.id as MessageId;
+      this.#pending.markSent(id, grant, this.#timer(message, id, upstream));
+    }
+    return upstream.send(grant, message);
+  }
+
+  #timer({ method }: ClientMessage, id: MessageId, upstream: Upstream): NodeJS.Timeout | null {
     const { startTimeoutMs, callTimeoutMs } = this.#ports.limits;
-    const wait = message.method === 'initialize' ? startTimeoutMs : callTimeoutMs;
-    this.#pending.markSent(
-      id,
-      grant,
-      setTimeout(() => this.#timeout(id, upstream), wait),
-    );
-    return undefined;
+    // It is answered when the subscription ends.
+    if (method === 'subscriptions/listen') return null;
+    const wait = method === 'initialize' ? startTimeoutMs : callTimeoutMs;
+    return setTimeout(() => this.#timeout(id, upstream), wait);
   }
 
   /** The usual end of a cancelled request: the upstream gives no answer (MCP, "Cancellation"). */
@@ -237,7 +230,7 @@ export class Conversation implements Front {
         this.#upstream = null;
         this.#asked.clear();
         const refusal = refuse('upstream_exited', `upstream ${this.upstreamName} ${reason}`);
-        this.#replayed?.(refusal);
+        this.#handshake?.fail(refusal);
         for (const pending of this.#pending.allSent()) this.#fail(pending, refusal, 'upstream_exited');
       },
     };
@@ -256,9 +249,18 @@ export class Conversation implements Front {
       this.#ports.dropped('a message that could not be redacted');
       return;
     }
-    if (answer.envelope.kind === 'request' && !this.#asked.add(answer.envelope.id as MessageId)) {
-      this.#ports.dropped('a request of the upstream beyond the limit');
-      return;
+    if (answer.envelope.kind === 'request') {
+      // The modern protocol has none; what it asks of clients is part of its results.
+      const lost =
+        this.#handshake === null
+          ? 'a request of the upstream, which the modern protocol does not have'
+          : this.#asked.add(answer.envelope.id as MessageId)
+            ? null
+            : 'a request of the upstream beyond the limit';
+      if (lost !== null) {
+        this.#ports.dropped(lost);
+        return;
+      }
     }
     const sink = this.#sinkFor(answer.envelope, clean.bytes);
     if (sink === null) {
@@ -269,12 +271,7 @@ export class Conversation implements Front {
 
   #receiveResponse(answer: Answer, id: MessageId): void {
     const { failed } = answer.envelope;
-    if (this.#replayed !== null && id === this.#initialize?.id) {
-      this.#replayed(
-        failed ? refuse('upstream_unavailable', 'the restarted upstream refused initialize') : undefined,
-      );
-      return;
-    }
+    if (this.#handshake?.takes(answer.envelope)) return;
     const pending = this.#pending.sent(id);
     // An answer to what was never asked, or was answered already, reaches nobody (C4).
     if (pending === undefined) {
@@ -301,8 +298,8 @@ export class Conversation implements Front {
 
   /** A client whose `initialize` failed may try again, with another child; what it sent to this one ends with it. */
   #restart(pending: Sent): void {
-    if (pending.method !== 'initialize') return;
-    this.#initialize = null;
+    if (pending.method !== 'initialize' || this.#handshake === null) return;
+    this.#handshake?.forget();
     void this.#upstream?.stop();
     this.#upstream = null;
     const refusal = refuse('upstream_exited', `upstream ${this.upstreamName} was not initialized`);

@@ -7,6 +7,9 @@ import { Conversation, type ConversationPorts } from './conversation.ts';
 
 export class Desk {
   readonly #conversations = new Map<string, Conversation>();
+  /** By session. */
+  readonly #stateless = new Map<string, Set<Conversation>>();
+  #lastStateless = 0;
   #closing = false;
 
   get size(): number {
@@ -27,11 +30,35 @@ export class Desk {
       void oldest.close('replaced by a newer conversation');
     }
     const id = randomBytes(16).toString('base64url');
-    const conversation = new Conversation(id, caller, upstream, {
+    const conversation = new Conversation(id, caller, upstream, 'legacy', {
       ...ports,
       closed: () => this.#conversations.delete(id),
     });
     this.#conversations.set(id, conversation);
+    return conversation;
+  }
+
+  /** For the modern era, which has no sessions: nobody finds it by its id, and who opened it closes it. */
+  openStateless(
+    caller: Caller,
+    upstream: string,
+    ports: Omit<ConversationPorts, 'closed'>,
+  ): Conversation | Refusal {
+    if (this.#closing) return refuse('shutting_down', 'ostiary is shutting down');
+    const { id: session } = caller.session;
+    const open = this.#stateless.get(session) ?? new Set();
+    if (open.size >= limits.statelessPerSession)
+      return refuse('limit_reached', `${limits.statelessPerSession} requests are in flight in this session`);
+    this.#lastStateless++;
+    const conversation = new Conversation(`stateless-${this.#lastStateless}`, caller, upstream, 'modern', {
+      ...ports,
+      closed: () => {
+        open.delete(conversation);
+        if (open.size === 0) this.#stateless.delete(session);
+      },
+    });
+    open.add(conversation);
+    this.#stateless.set(session, open);
     return conversation;
   }
 
@@ -49,7 +76,8 @@ export class Desk {
   }
 
   async closeSession(session: string, reason: string): Promise<void> {
-    await Promise.all(this.#of(session).map((one) => one.close(reason)));
+    const open = [...this.#of(session), ...(this.#stateless.get(session) ?? [])];
+    await Promise.all(open.map((one) => one.close(reason)));
   }
 
   /** Ends the conversations whose client left without a word. */
@@ -60,6 +88,10 @@ export class Desk {
 
   async close(): Promise<void> {
     this.#closing = true;
-    await Promise.all([...this.#conversations.values()].map((one) => one.close('ostiary is shutting down')));
+    const open = [
+      ...this.#conversations.values(),
+      ...[...this.#stateless.values()].flatMap((some) => [...some]),
+    ];
+    await Promise.all(open.map((one) => one.close('ostiary is shutting down')));
   }
 }

@@ -32,11 +32,20 @@ function checkHost(request: IncomingMessage, listener: Listener): Refusal | unde
   return refuse('host_refused', `expected Host to be ${ours[0]}`);
 }
 
-/** Origin is set by every cross-site request; fetch metadata by browsers alone (also without Origin, as for images). */
-function checkOrigin(request: IncomingMessage): Refusal | undefined {
-  const fromBrowser = ['origin', 'sec-fetch-site', 'sec-fetch-dest'].some(
-    (name) => valuesOf(request, name).length > 0,
-  );
+/**
+ * Origin is set by every cross-site request; fetch metadata by browsers alone (also without Origin, as for images).
+ * Our own origin is no page's, for we serve none: HTTP clients that set Origin to the server that they talk to say that,
+ * and a page that DNS rebinding brought here keeps its own.
+ */
+function checkOrigin(request: IncomingMessage, listener: Listener): Refusal | undefined {
+  const origins = valuesOf(request, 'origin');
+  const own =
+    listener.kind === 'tcp' &&
+    origins.length === 1 &&
+    [`http://127.0.0.1:${listener.port}`, `http://localhost:${listener.port}`].includes(origins[0] as string);
+  const fromBrowser =
+    (origins.length > 0 && !own) ||
+    ['sec-fetch-site', 'sec-fetch-dest'].some((name) => valuesOf(request, name).length > 0);
   return fromBrowser ? refuse('origin_refused', 'requests of web pages are refused') : undefined;
 }
 
@@ -55,5 +64,5 @@ function checkPath(request: IncomingMessage, listener: Listener): Route | Refusa
 }
 
 export function guard(request: IncomingMessage, listener: Listener): Route | Refusal {
-  return checkHost(request, listener) ?? checkOrigin(request) ?? checkPath(request, listener);
+  return checkHost(request, listener) ?? checkOrigin(request, listener) ?? checkPath(request, listener);
 }

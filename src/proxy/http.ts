@@ -1,19 +1,23 @@
 /**
- * Streamable HTTP for the legacy era (MCP 2025-11-25, "Transports"): POST answers with JSON, or with an event stream as
- * soon as something precedes the answer; GET holds the standing stream; DELETE ends the conversation.
+ * Streamable HTTP (MCP 2025-11-25, "Transports"; 2026-07-28, "Streamable HTTP"): POST answers with JSON, or with an event
+ * stream as soon as something precedes the answer. In the legacy era GET holds the standing stream and DELETE ends the
+ * conversation; in the modern era every POST stands alone, and hanging up cancels it.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '../auth/session.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
-import { type MessageId, parseClientMessage } from '../jsonrpc.ts';
+import { members, skipSpace } from '../json.ts';
+import { type ClientMessage, type MessageId, parseClientMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
-import { checkEra, checkVersionHeader } from './era.ts';
+import { checkEnvelope, checkHeaders, checkVersionHeader, eraOf } from './era.ts';
 import type { Front, Sink } from './front.ts';
 import { refusalResponse, statusOf } from './wire.ts';
 
 export interface FrontDesk {
   readonly open: (caller: Caller, upstream: string) => Front | Refusal;
   readonly find: (caller: Caller, upstream: string, id: string) => Front | Refusal;
+  /** For one request of the modern era, or one line connection that speaks it. */
+  readonly openStateless: (caller: Caller, upstream: string) => Front | Refusal;
 }
 
 const JSON_TYPE = 'application/json';
@@ -139,9 +143,14 @@ class PostResponse implements Sink {
     return this.#stream.message(bytes);
   }
 
+  /** HTTP status of an answer that no message preceded. */
+  protected statusFor(_answer: Buffer): number {
+    return 200;
+  }
+
   answer(bytes: Buffer): boolean {
     if (this.#stream === null && this.#takesJson) {
-      this.#response.writeHead(200, {
+      this.#response.writeHead(this.statusFor(bytes), {
         'content-type': JSON_TYPE,
         'content-length': bytes.length,
         ...this.#headers,
@@ -163,6 +172,44 @@ class PostResponse implements Sink {
     else this.#stream.answer(refusalResponse(id, refusal));
   }
 }
+
+/** HTTP status of the errors for which the modern era demands one; all others are answers like any. */
+const errorStatus: Readonly<Record<string, number>> = {
+  '-32601': 404,
+  '-32020': 400,
+  '-32021': 400,
+  '-32022': 400,
+};
+
+/** An error is small; a larger answer is a result. */
+const errorBytes = 64 * 1024;
+
+class StatelessResponse extends PostResponse {
+  constructor(request: IncomingMessage, response: ServerResponse) {
+    super(request, response, {});
+  }
+
+  protected override statusFor(answer: Buffer): number {
+    if (answer.length > errorBytes) return 200;
+    const error = members(answer, skipSpace(answer, 0))?.values.get('error');
+    const code = error === undefined ? undefined : members(answer, error.start)?.values.get('code');
+    return code === undefined ? 200 : (errorStatus[answer.toString('latin1', code.start, code.end)] ?? 200);
+  }
+
+  /** Only what the protocol itself gives a status keeps it: others would tell a client which era this is. */
+  override refuse(refusal: Refusal, id: MessageId | null): void {
+    if (id === null || protocolRefusals.has(refusal.refused)) super.refuse(refusal, id);
+    else this.answer(refusalResponse(id, refusal));
+  }
+}
+
+const protocolRefusals: ReadonlySet<string> = new Set<Refusal['refused']>([
+  'era_unsupported',
+  'unsupported_version',
+  'header_mismatch',
+  'bad_envelope',
+  'bad_message',
+]);
 
 function sessionId(request: IncomingMessage): string | undefined {
   const values = request.headersDistinct['mcp-session-id'] ?? [];
@@ -201,8 +248,10 @@ export async function handlePost(
   if (isRefusal(body)) return sendRefusal(response, body);
   const message = parseClientMessage(body);
   if (isRefusal(message)) return sendRefusal(response, message);
-  const otherEra = checkEra(message, protocolVersion(request));
-  if (otherEra !== undefined) return sendRefusal(response, otherEra, message.id);
+  if (eraOf(message, protocolVersion(request), 'mcp-session-id' in request.headers) === 'modern')
+    return postStateless(desk, caller, upstream, message, request, response);
+  const otherVersion = checkVersionHeader(protocolVersion(request));
+  if (otherVersion !== undefined) return sendRefusal(response, otherVersion, message.id);
 
   const opens = message.method === 'initialize' && sessionId(request) === undefined;
   const conversation = opens
@@ -219,6 +268,26 @@ export async function handlePost(
       sink.answer(refusalResponse(message.id, refusal));
     else sink.refuse(refusal, message.id);
   } else if (message.kind !== 'request') response.writeHead(202).end();
+}
+
+async function postStateless(
+  desk: FrontDesk,
+  caller: Caller,
+  upstream: string,
+  message: ClientMessage,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const malformed = checkHeaders(request, message) ?? checkEnvelope(message);
+  if (malformed !== undefined) return sendRefusal(response, malformed, message.id);
+  const front = desk.openStateless(caller, upstream);
+  if (isRefusal(front)) return sendRefusal(response, front, message.id);
+  const sink = new StatelessResponse(request, response);
+  watch(response, front, sink);
+  response.on('close', () => void front.close('the client hung up'));
+  const refusal = await front.take(message, sink);
+  if (refusal !== undefined) sink.refuse(refusal, message.id);
+  else if (message.kind !== 'request') response.writeHead(202).end();
 }
 
 export function handleGet(

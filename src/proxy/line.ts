@@ -3,11 +3,11 @@
  * MCP's stdio transport does. One connection is one conversation; its end ends the upstream.
  */
 import type { Socket } from 'node:net';
-import { isRefusal, refuse } from '../errors.ts';
-import { parseClientMessage } from '../jsonrpc.ts';
+import { isRefusal, type Refusal, refuse } from '../errors.ts';
+import { type ClientMessage, parseClientMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
 import { LineFramer } from '../lines.ts';
-import { checkEra } from './era.ts';
+import { checkEnvelope, eraOf } from './era.ts';
 import type { Front, Sink } from './front.ts';
 import { refusalResponse } from './wire.ts';
 
@@ -43,11 +43,35 @@ class LineSink implements Sink {
   abandon(): void {}
 }
 
+export interface LinePorts {
+  /** For the messages of the modern era. */
+  readonly openStateless: () => Front | Refusal;
+}
+
 /** Serves an upgraded socket until either side ends it. */
-export function serveLines(conversation: Front, socket: Socket, head: Buffer): void {
+export function serveLines(legacy: Front, ports: LinePorts, socket: Socket, head: Buffer): void {
   const sink = new LineSink(socket);
-  conversation.onClose(() => socket.end());
-  conversation.attach(sink);
+  const fronts = new Set<Front>();
+  const use = (front: Front): Front => {
+    fronts.add(front);
+    front.onClose(() => {
+      fronts.delete(front);
+      if (fronts.size === 0) socket.end();
+    });
+    front.attach(sink);
+    return front;
+  };
+  use(legacy);
+  let modern: Front | Refusal | undefined;
+  /** A client may probe for the modern era and fall back on the same connection (MCP 2026-07-28, "stdio"). */
+  const frontFor = (message: ClientMessage): Front | Refusal => {
+    if (eraOf(message, undefined) === 'legacy') return legacy;
+    if (modern === undefined || isRefusal(modern)) {
+      modern = ports.openStateless();
+      if (!isRefusal(modern)) use(modern);
+    }
+    return modern;
+  };
 
   /** Messages on their way to the upstream. */
   let handling = 0;
@@ -65,14 +89,15 @@ export function serveLines(conversation: Front, socket: Socket, head: Buffer): v
   const onLine = (line: Buffer): void => {
     const message = parseClientMessage(line);
     if (isRefusal(message)) return void sink.answer(refusalResponse(null, message));
-    const otherEra = checkEra(message, undefined);
-    if (otherEra !== undefined) {
-      if (message.kind === 'request') sink.answer(refusalResponse(message.id, otherEra));
+    const front = frontFor(message);
+    const misfit = isRefusal(front) ? front : front === legacy ? undefined : checkEnvelope(message);
+    if (isRefusal(front) || misfit !== undefined) {
+      if (message.kind === 'request') sink.answer(refusalResponse(message.id, misfit as Refusal));
       return;
     }
     handling++;
     handlingBytes += line.length;
-    void conversation.take(message, sink).then((refusal) => {
+    void front.take(message, sink).then((refusal) => {
       handling--;
       handlingBytes -= line.length;
       // A refused notification or response has nobody to answer to (JSON-RPC 2.0, 4.1).
@@ -96,11 +121,15 @@ export function serveLines(conversation: Front, socket: Socket, head: Buffer): v
     flow();
   });
   socket.on('drain', () => {
-    conversation.drained(sink);
+    for (const front of fronts) front.drained(sink);
     flow();
   });
   socket.on('error', () => socket.destroy());
-  socket.on('end', () => conversation.leave());
-  socket.on('close', () => void conversation.close('the client left'));
+  socket.on('end', () => {
+    for (const front of fronts) front.leave();
+  });
+  socket.on('close', () => {
+    for (const front of fronts) void front.close('the client left');
+  });
   if (head.length > 0) framer.push(head);
 }

@@ -14,13 +14,17 @@ export interface Pending {
   /** By `performance.now()`. */
   readonly startedAt: number;
   /** Set once the upstream has it. */
-  readonly sent?: { readonly grant: Grant; readonly timer: NodeJS.Timeout };
+  readonly sent?: { readonly grant: Grant; readonly timer: NodeJS.Timeout | null };
   /** The client wants no answer any more, and the upstream need not give one (MCP, "Cancellation"). */
   readonly cancelled: boolean;
 }
 
 /** A request that the upstream has. */
 export type Sent = Pending & Required<Pick<Pending, 'sent'>>;
+
+function stopTimer(timer: NodeJS.Timeout | null): void {
+  if (timer !== null) clearTimeout(timer);
+}
 
 function isSent(pending: Pending | undefined): pending is Sent {
   return pending?.sent !== undefined;
@@ -59,10 +63,10 @@ export class PendingRequests {
   }
 
   /** The upstream has it now; `timer` is cleared when it is settled. */
-  markSent(id: MessageId, grant: Grant, timer: NodeJS.Timeout): void {
+  markSent(id: MessageId, grant: Grant, timer: NodeJS.Timeout | null): void {
     const pending = this.#requests.get(idKey(id));
     if (pending === undefined) {
-      clearTimeout(timer);
+      stopTimer(timer);
       return;
     }
     this.#requests.set(idKey(id), { ...pending, sent: { grant, timer } });
@@ -79,7 +83,7 @@ export class PendingRequests {
       clearTimeout(timer);
       return false;
     }
-    clearTimeout(pending.sent.timer);
+    stopTimer(pending.sent.timer);
     this.#requests.set(idKey(id), { ...pending, sent: { ...pending.sent, timer }, cancelled: true });
     this.#live--;
     return true;
@@ -114,7 +118,7 @@ export class PendingRequests {
     const pending = this.#requests.get(idKey(id));
     if (isSent(pending)) {
       if (!pending.cancelled) this.#live--;
-      clearTimeout(pending.sent.timer);
+      stopTimer(pending.sent.timer);
     }
     this.#requests.delete(idKey(id));
   }

@@ -50,7 +50,7 @@ export async function handle(
     const grant = await granted;
     if (isRefusal(grant)) return grant;
     const startedAt = performance.now();
-    const upstream = await conversation.upstream(grant);
+    const upstream = await conversation.upstream(grant, message);
     const failed = isRefusal(upstream) ? upstream : conversation.forward(grant, upstream, message);
     if (failed !== undefined) ports.audit.failed(grant, startedAt, failed);
     return failed;

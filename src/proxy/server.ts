@@ -214,7 +214,7 @@ export class AgentPlane {
     }
     socket.setTimeout(0);
     socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: mcp-stdio\r\n\r\n');
-    serveLines(opened.conversation, socket, head);
+    serveLines(opened.conversation, opened, socket, head);
     const release = this.#ports.sessions.hold(opened.caller.session.id);
     socket.once('close', release);
   }
@@ -223,7 +223,9 @@ export class AgentPlane {
     if (route.to !== 'mcp' || caller === null) return refuse('not_found', 'no such path');
     if (request.headers.upgrade !== 'mcp-stdio') return refuse('bad_message', 'expected Upgrade: mcp-stdio');
     const conversation = this.#ports.desk.open(caller, route.upstream);
-    return isRefusal(conversation) ? conversation : { conversation, caller };
+    if (isRefusal(conversation)) return conversation;
+    const openStateless = () => this.#ports.desk.openStateless(caller, route.upstream);
+    return { conversation, caller, openStateless };
   }
 }
 

@@ -30,6 +30,10 @@ function outside(code: RefusalCode): { status: number; rpc: number } {
       return { status: 400, rpc: -32600 };
     case 'unsupported_version':
       return { status: 400, rpc: -32022 };
+    case 'header_mismatch':
+      return { status: 400, rpc: -32020 };
+    case 'bad_envelope':
+      return { status: 400, rpc: -32602 };
     case 'era_unsupported':
       return { status: 404, rpc: -32601 };
     case 'limit_reached':

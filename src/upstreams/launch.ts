@@ -35,7 +35,7 @@ export interface Exit {
 export interface LaunchHooks {
   /** One line of standard output, without its line ending, never empty. */
   readonly onLine: (line: Buffer) => void;
-  /** A line beyond `limits.answerBytes` was dropped; `head` are its first bytes. */
+  /** A line beyond `maxLineBytes` was dropped; `head` are its first bytes. */
   readonly onOversize: (head: Buffer) => void;
   /**
    * One line of standard error, cut into pieces of `limits.stderrLineBytes`.
@@ -57,6 +57,8 @@ export interface Guard {
 export interface LaunchTools {
   readonly guard: Guard;
   readonly spawn?: (command: string, args: readonly string[], options: SpawnOptions) => ChildProcess;
+  /** Of one line of standard output; by default `limits.answerBytes`. */
+  readonly maxLineBytes?: number;
   /** From SIGTERM to SIGKILL, in milliseconds. */
   readonly graceMs?: number;
 }
@@ -107,7 +109,7 @@ export class Child {
     this.#guard = tools.guard;
     this.#graceMs = tools.graceMs ?? limits.upstreamGraceMs;
     this.#stdout = new LineFramer({
-      maxBytes: limits.answerBytes,
+      maxBytes: tools.maxLineBytes ?? limits.answerBytes,
       onLine: hooks.onLine,
       onOversize: hooks.onOversize,
     });

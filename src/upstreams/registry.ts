@@ -1,14 +1,19 @@
 /** The configured upstreams: opens one per granted conversation, knows which run, and ends them all. */
 import type { Grant } from '../auth/grant.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
+import type { Era } from '../revisions.ts';
 import { openStdio, type StdioPorts, type StdioSpec } from './stdio.ts';
 import { expose } from './transport.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from './upstream.ts';
 
-export interface UpstreamSpec extends StdioSpec, UpstreamLimits {
-  /** `session`: one child per conversation. `disabled`: none. Shared children join here. */
-  readonly lifecycle: 'session' | 'disabled';
-}
+/** What can be opened now; the rest is refused. */
+export type UpstreamSpec = UpstreamLimits & {
+  /** `session`: one child per conversation. `shared`: one for all. `disabled`: none. */
+  readonly lifecycle: 'session' | 'shared' | 'disabled';
+} & (
+    | ({ readonly transport: 'stdio' } & StdioSpec)
+    | { readonly transport: 'http' | 'sse'; readonly name: string; readonly url: string }
+  );
 
 export interface UpstreamStatus {
   readonly name: string;
@@ -75,16 +80,19 @@ export class Upstreams {
   }
 
   /** Starts the upstream that the grant names, for the conversation whose events these are. */
-  async open(grant: Grant, events: UpstreamEvents): Promise<Upstream | Refusal> {
+  async open(grant: Grant, era: Era, events: UpstreamEvents): Promise<Upstream | Refusal> {
     const { upstream: name } = grant.call;
     const entry = this.#entries.get(name);
     if (entry === undefined) return refuse('not_found', 'no such upstream');
-    if (entry.spec.lifecycle === 'disabled')
-      return refuse('upstream_unavailable', `upstream ${name} is disabled`);
+    const { spec } = entry;
+    if (spec.lifecycle === 'disabled') return refuse('upstream_unavailable', `upstream ${name} is disabled`);
+    if (spec.transport !== 'stdio' || spec.lifecycle === 'shared')
+      return refuse('upstream_unavailable', `upstream ${name} is of a kind that is not supported yet`);
     if (this.#closing) return refuse('shutting_down', 'ostiary is shutting down');
+    if (era === 'modern') return refuse('era_unsupported', `upstream ${name} speaks the legacy protocol`);
     let opened: Upstream | null = null;
     const ports = this.#portsFor(entry, grant.caller.session.id);
-    const upstream = await expose((_, on) => openStdio(entry.spec, ports, on), grant, ports.scrubber, {
+    const upstream = await expose((_, on) => openStdio(spec, ports, on), grant, ports.scrubber, {
       ...events,
       onExit: (reason) => {
         entry.lastExit = reason;

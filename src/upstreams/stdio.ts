@@ -30,6 +30,8 @@ export interface StdioPorts {
   readonly env: NodeJS.ProcessEnv;
   /** A private directory of ours; each child gets an empty one in it. */
   readonly workDirectory: string;
+  /** Of one message of the child; beyond it that message alone is lost. */
+  readonly messageBytes: number;
   readonly started: (child: { pid: number; credentials: readonly string[] }) => void;
   readonly exited: (child: { pid: number; code: number | null; signal: string | null }) => void;
   /** Why the child or one of its credentials could not be had; names labels and paths, never values. */
@@ -39,8 +41,6 @@ export interface StdioPorts {
   /** Standard output that is no message; never its content. */
   readonly noise: (bytes: number) => void;
 }
-
-const tooLarge = refuse('answer_too_large', `the answer exceeds ${limits.answerBytes} bytes`);
 
 function describeExit(exit: Exit): string {
   if (exit.error !== undefined) return 'could not be started';
@@ -117,6 +117,7 @@ export async function openStdio(
   ports: StdioPorts,
   events: TransportEvents,
 ): Promise<Transport | Refusal> {
+  const tooLarge = refuse('answer_too_large', `the answer exceeds ${ports.messageBytes} bytes`);
   let child: Child;
   let wanted = '';
   const directory = mkdtempSync(join(privateDirectory(ports.workDirectory), `${spec.name}-`));
@@ -148,7 +149,7 @@ export async function openStdio(
           events.onExit(describeExit(exit));
         },
       },
-      { guard: ports.guard },
+      { guard: ports.guard, maxLineBytes: ports.messageBytes },
     );
     if (child.pid !== null) ports.started({ pid: child.pid, credentials: labels });
   } catch (error) {

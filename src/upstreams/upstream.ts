@@ -13,6 +13,8 @@ export interface UpstreamEvents {
 }
 
 export interface Upstream {
+  /** The modern revisions that it speaks, where that is known. */
+  readonly versions?: readonly string[];
   /** Sends one message; takes a grant because nothing may leave without one. */
   send(grant: Grant, message: ClientMessage): Refusal | undefined;
   /** Stops and restarts the flow of answers, for clients that read slower than the upstream writes. */

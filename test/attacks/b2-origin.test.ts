@@ -12,8 +12,11 @@ describe('B2 Origin and fetch metadata', () => {
     'Origin: https://evil.example',
     'Origin: null',
     'Origin:',
-    `Origin: http://127.0.0.1:${port}`,
-    `Origin: http://localhost:${port}`,
+    `Origin: http://127.0.0.1:${port + 1}`,
+    `Origin: https://127.0.0.1:${port}`,
+    `Origin: http://127.0.0.1:${port}/`,
+    `Origin: http://127.0.0.1:${port}, https://evil.example`,
+    `Origin: http://localhost.evil.example:${port}`,
     'Origin: chrome-extension://abcdefghijklmnop',
     'Origin: file://',
     'oRiGiN: https://evil.example',
@@ -36,6 +39,18 @@ describe('B2 Origin and fetch metadata', () => {
         assertRefused(await raw(portOf(daemon()), [line, ...own, header]), 403, 'origin_refused', header);
     }
     assert.ok(!audit().some(({ event }) => event === 'call.started'));
+  });
+
+  test('B2: an Origin that is ours is no page’s, unless fetch metadata says that it is', async () => {
+    const { port, newSession } = daemon();
+    const { token } = await newSession({ token: true });
+    for (const origin of [`http://127.0.0.1:${port}`, `http://localhost:${port}`]) {
+      const own = [`Host: 127.0.0.1:${port}`, `Authorization: Bearer ${token}`, `Origin: ${origin}`];
+      const accepted = await raw(portOf(daemon()), ['GET /healthz HTTP/1.1', ...own]);
+      assert.equal(accepted.status, 200, origin);
+      const page = ['GET /healthz HTTP/1.1', ...own, 'Sec-Fetch-Site: same-origin'];
+      assertRefused(await raw(portOf(daemon()), page), 403, 'origin_refused', 'a page');
+    }
   });
 
   test('B2: the two Origins of a confused proxy are refused', async () => {

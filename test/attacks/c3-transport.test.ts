@@ -15,6 +15,11 @@ import { bearer, eventually, portOf, sharedDaemon, socketOf } from '../support/d
 import { fixtureServer } from '../support/servers.ts';
 import { raw, refusalIn } from './support.ts';
 
+const envelope = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientCapabilities': {},
+};
+
 const legacy = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'];
 
 describe('C3 legacy HTTP', () => {
@@ -217,37 +222,34 @@ describe('C3 legacy HTTP', () => {
   test('C3: a client of the modern era is told in the words that make it fall back, and can', async (t) => {
     const one = await client();
     t.after(() => one.close());
-    const envelope = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' };
-    for (const headers of [{ 'MCP-Protocol-Version': '2026-07-28', 'Mcp-Method': 'server/discover' }, {}]) {
-      const discover = await one.post(
-        { jsonrpc: '2.0', id: 'd', method: 'server/discover', params: { _meta: envelope } },
-        headers,
+    const ask = (method: string) =>
+      one.post(
+        { jsonrpc: '2.0', id: 'd', method, params: { _meta: envelope } },
+        { 'MCP-Protocol-Version': '2026-07-28', 'Mcp-Method': method },
       );
-      const answer = await discover.json();
-      assert.equal(discover.status, 404);
-      assert.deepEqual([answer.id, answer.error?.code], ['d', -32601]);
-    }
-    const list = await one.post({
-      jsonrpc: '2.0',
-      id: 'l',
-      method: 'tools/list',
-      params: { _meta: envelope },
-    });
+    const discover = await ask('server/discover');
+    const answer = await discover.json();
+    assert.equal(discover.status, 404);
+    assert.deepEqual([answer.id, answer.error?.code], ['d', -32601]);
+    const list = await ask('tools/list');
+    assert.equal(list.status, 400);
     assert.equal((await list.json()).error?.code, -32022);
     await handshake(one);
     assert.equal(await callTool(one, 'echo', { text: 'fell back' }), 'fell back');
-    // An enveloped request never reaches a legacy child.
-    const enveloped = await one.post({
-      ...toolCall('received'),
-      params: { name: 'received', _meta: envelope },
-    });
-    assert.equal(refusalIn(await enveloped.json()), 'unsupported_version');
+    // A modern request never reaches a legacy child.
+    const enveloped = { ...toolCall('received'), params: { name: 'received', _meta: envelope } };
+    assert.equal(refusalIn(await (await one.post(enveloped)).json()), 'header_mismatch');
+    const headers = {
+      'MCP-Protocol-Version': '2026-07-28',
+      'Mcp-Method': 'tools/call',
+      'Mcp-Name': 'received',
+    };
+    assert.equal(refusalIn(await (await one.post(enveloped, headers)).json()), 'unsupported_version');
   });
 
   test('C3: the same on a line connection', async (t) => {
     const line = await LineClient.upgrade(socketOf(await daemon().newSession()), '/mcp/chatty');
     t.after(() => line.close());
-    const envelope = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' };
     assert.equal((await line.request('server/discover', { _meta: envelope })).error?.code, -32601);
     assert.equal((await line.request('tools/list', { _meta: envelope })).error?.code, -32022);
     await handshake(line);

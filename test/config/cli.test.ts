@@ -45,7 +45,7 @@ describe('config check', () => {
       stdout: '',
       stderr: [
         `${file}:1:10: version: expected 1, got 2`,
-        `${file}:2:1: x: expected one of version, listen, helpers, upstreams, profiles, agent, got an unknown key`,
+        `${file}:2:1: x: expected one of version, listen, limits, helpers, upstreams, profiles, agent, got an unknown key`,
         'config: 2 problems',
         '',
       ].join('\n'),
@@ -106,6 +106,26 @@ upstreams:
     };
     assert.equal(json.ok, true);
     assert.equal(json.warnings.length, 6);
+  });
+
+  it('says where HTTP upstreams go, without the query, and warns of literals that sound like secrets', () => {
+    const file = write(
+      'http.yaml',
+      `version: 1
+upstreams:
+  a: {url: "https://a.example/mcp?api_key=hunter22222", headers: {X-Auth-Token: hunter33333}, bearer: vault:a}
+profiles: {default: {rules: [{allow: a}]}}
+`,
+    );
+    assert.deepEqual(ostiary('check', '--config', file), {
+      stdout: `${file}: ok\nupstream a: https://a.example/mcp\n  Authorization from vault:a\nprofile default:\n  allow a\n`,
+      stderr:
+        'ostiary: warning: upstreams.a.headers.X-Auth-Token: sounds like a secret; name it under secrets\n' +
+        'ostiary: warning: upstreams.a.url: a parameter sounds like a secret; see whether the server takes it as a header, under secrets\n',
+      status: 0,
+    });
+    const { stdout } = ostiary('check', '--config', file, '--json');
+    assert(!stdout.includes('hunter'));
   });
 
   it('throws what is no ConfigError as it is', () => {

@@ -7,6 +7,7 @@ import { parseDuration } from '../../src/config/duration.ts';
 import { exampleConfig } from '../../src/config/example.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { schemaFile } from '../../src/config/shape.ts';
+import { parseSize } from '../../src/config/size.ts';
 import { limits } from '../../src/limits.ts';
 import { packageRoot } from '../../src/paths.ts';
 import { compileSchema } from '../../src/schema.ts';
@@ -59,8 +60,15 @@ describe('config.schema.json', () => {
       const schema = root.$defs[name]?.properties?.[property];
       return parseDuration(String(schema !== undefined && schema !== true ? schema.default : ''));
     };
-    assert.equal(byDefault('upstream', 'start_timeout'), limits.upstreamStartMs);
-    assert.equal(byDefault('upstream', 'call_timeout'), limits.upstreamCallMs);
+    for (const kind of ['stdio', 'http']) {
+      assert.equal(byDefault(kind, 'start_timeout'), limits.upstreamStartMs);
+      assert.equal(byDefault(kind, 'call_timeout'), limits.upstreamCallMs);
+    }
+    assert.equal(parseDuration(String(root.$defs.idle_timeout?.default)), limits.upstreamIdleMs);
+    assert.equal(root.$defs.max_children?.default, limits.childrenPerUpstream);
+    const bounds = root.$defs.limits?.properties as Record<string, Schema>;
+    assert.equal(bounds.sessions?.default, limits.sessions);
+    assert.equal(parseSize(String(bounds.message_size?.default)), limits.answerBytes);
     assert.equal(byDefault('helper', 'timeout'), limits.helperTimeoutMs);
   });
 });
@@ -70,9 +78,10 @@ describe('examples', () => {
     assert.deepEqual([...parseConfig(exampleConfig(), 'example').upstreams.keys()], ['notion']);
     // Also with everything that is commented out.
     const all = exampleConfig().replaceAll(
-      /^( *)# (helpers:|agent:| {2,}\S|start_timeout|call_timeout)/gm,
+      /^( *)# (helpers:|agent:|linear:| {2,}\S|start_timeout|call_timeout|tool_timeouts)/gm,
       '$1$2',
     );
+    assert.deepEqual([...parseConfig(all, 'example').upstreams.keys()], ['notion', 'linear']);
     assert.equal(parseConfig(all, 'example').helpers.size, 1);
     assert.deepEqual(parseConfig(all, 'example').agent.env, ['ANTHROPIC_API_KEY']);
   });

@@ -104,12 +104,12 @@ describe('shape', () => {
   refuse(
     'unknown key at the top',
     ['version: 1', 'upstream: {}'],
-    '2:1: upstream: expected one of version, listen, helpers, upstreams, profiles, agent, got an unknown key; did you mean upstreams?',
+    '2:1: upstream: expected one of version, listen, limits, helpers, upstreams, profiles, agent, got an unknown key; did you mean upstreams?',
   );
   refuse(
     'unknown key in camel case',
     [...upstream, '    command: node', '    startTimeout: 1s'],
-    '5:5: upstreams.notion.startTimeout: expected one of command, args, env, secrets, lifecycle, start_timeout, call_timeout, got an unknown key; did you mean start_timeout?',
+    '5:5: upstreams.notion.startTimeout: expected one of command, args, env, secrets, lifecycle, era, start_timeout, call_timeout, tool_timeouts, idle_timeout, max_children, got an unknown key; did you mean start_timeout?',
   );
   refuse(
     'unknown key without a neighbour',
@@ -134,7 +134,7 @@ describe('shape', () => {
   refuse(
     'no command',
     [...upstream, '    args: []'],
-    '3:3: upstreams.notion.command: expected an absolute path, or the word node, got nothing',
+    '3:3: upstreams.notion.command: expected either command (a program) or url (an HTTP server), got neither',
   );
   refuse(
     'unquoted number',
@@ -148,8 +148,8 @@ describe('shape', () => {
   );
   refuse(
     'lifecycle',
-    [...upstream, '    command: node', '    lifecycle: shared'],
-    '5:16: upstreams.notion.lifecycle: expected session or disabled, got "shared"',
+    [...upstream, '    command: node', '    lifecycle: share'],
+    '5:16: upstreams.notion.lifecycle: expected session, shared or disabled, got "share"',
   );
   for (const duration of ['10', '0s', '1d', '1.5s', '25h', '-1s', '99999999h'])
     refuse(
@@ -163,7 +163,7 @@ describe('shape', () => {
     '1:10: version: expected 1, got 2',
     '2:15: agent.env[0]: expected the name of an environment variable, or a glob that begins with a letter or _, got text of 1 character',
     '3:16: listen.port: expected a port from 0 to 65535, got -1',
-    '4:1: x: expected one of version, listen, helpers, upstreams, profiles, agent, got an unknown key',
+    '4:1: x: expected one of version, listen, limits, helpers, upstreams, profiles, agent, got an unknown key',
   );
 });
 
@@ -187,6 +187,204 @@ describe('programs', () => {
     'helper without a command',
     ['version: 1', 'helpers: {gh: {command: []}}'],
     '2:25: helpers.gh.command: expected a list that begins with the absolute path of an executable, got an empty list',
+  );
+});
+
+describe('upstreams', () => {
+  const web = ['version: 1', 'upstreams:', '  web:'];
+  refuse(
+    'no map',
+    ['version: 1', 'upstreams: {n: x}'],
+    '2:16: upstreams.n: expected a map with command or url, got text of 1 character',
+  );
+  refuse(
+    'nothing',
+    ['version: 1', 'upstreams:', '  n:'],
+    '3:3: upstreams.n: expected a map with command or url, got nothing',
+  );
+  refuse(
+    'both command and url',
+    [...web, '    command: node', '    url: https://x/'],
+    '4:5: upstreams.web.command: expected either command (a program) or url (an HTTP server), got both',
+  );
+  refuse(
+    'keys of a program beside url',
+    [...web, '    url: https://x/', '    args: [a]', '    env: {A: x}'],
+    '5:5: upstreams.web.args: expected a key of an upstream with url, got one of an upstream with command',
+    '6:5: upstreams.web.env: expected a key of an upstream with url, got one of an upstream with command',
+  );
+  refuse(
+    'keys of a server beside command',
+    [...web, '    command: node', '    transport: sse', '    headers: {A: x}', '    bearer: vault:x'],
+    ...['5:5: upstreams.web.transport', '6:5: upstreams.web.headers', '7:5: upstreams.web.bearer'].map(
+      (at) => `${at}: expected a key of an upstream with command, got one of an upstream with url`,
+    ),
+  );
+  refuse(
+    'unknown key beside url',
+    [...web, '    url: https://x/', '    header: {A: x}'],
+    '5:5: upstreams.web.header: expected one of url, transport, headers, secrets, bearer, lifecycle, era, start_timeout, call_timeout, tool_timeouts, idle_timeout, max_children, got an unknown key; did you mean headers?',
+  );
+  refuse(
+    'words that are not known',
+    [...web, '    url: https://x/', '    transport: stdio', '    era: new', '    max_children: 0'],
+    '5:16: upstreams.web.transport: expected http or sse, got "stdio"',
+    '6:10: upstreams.web.era: expected auto, legacy or modern, got "new"',
+    '7:19: upstreams.web.max_children: expected a number from 1 to 1024, got 0',
+  );
+  refuse(
+    'times',
+    [...web, '    command: node', '    idle_timeout: off', '    tool_timeouts: {slow: 1d, "x*": 60}'],
+    '5:19: upstreams.web.idle_timeout: expected a duration such as 500ms, 30s, 10m or 1h, at most 24h, or the word never, got "off"',
+    '6:27: upstreams.web.tool_timeouts.slow: expected a duration such as 500ms, 30s, 10m or 1h, at most 24h, got "1d"',
+    '6:37: upstreams.web.tool_timeouts.…: expected a duration such as 500ms, 30s, 10m or 1h, at most 24h, got 60',
+  );
+  refuse(
+    'limits',
+    ['version: 1', 'limits: {sessions: 0, message_size: 1GiB}'],
+    '2:20: limits.sessions: expected a number from 1 to 4096, got 0',
+    '2:37: limits.message_size: expected a size such as 512KiB or 16MiB, from 64KiB to 64MiB, got "1GiB"',
+  );
+});
+
+describe('URLs', () => {
+  const at = '2:26: upstreams.n.url: expected';
+  const url = (text: string) => ['version: 1', `upstreams: {n: {    url: "${text}"}}`];
+  for (const text of [
+    '',
+    'x',
+    '/mcp',
+    'ftp://x/',
+    'ws://x/',
+    'https://',
+    'https://a b/',
+    'https:/x',
+    'file:///etc/passwd',
+  ])
+    refuse(
+      `no URL: ${text}`,
+      url(text),
+      `${at} an https URL, or an http URL of this machine, got ${text === '' ? 'empty text' : text.length === 1 ? 'text of 1 character' : `text of ${text.length} characters`}`,
+    );
+  for (const text of ['https://me:secret@x/', 'https://me@x/', 'https://:secret@x/'])
+    refuse(
+      `user and password: ${text}`,
+      url(text),
+      `${at} a URL without user and password, got one with them; name the credential under secrets`,
+    );
+  for (const text of ['https://x/#a', 'https://x/#'])
+    refuse(
+      `fragment: ${text}`,
+      url(text),
+      `${at} a URL without a fragment, got one with it; servers never see it`,
+    );
+  for (const text of [
+    'http://x/',
+    'http://127.0.0.1.x/',
+    'http://10.0.0.1/',
+    'http://localhost.x/',
+    'http://[::2]/',
+    'http://0.0.0.0/',
+    'HTTP://x/',
+  ])
+    refuse(
+      `in clear: ${text}`,
+      url(text),
+      `${at} https, or http to localhost, 127.0.0.1 or [::1], got http to another host: the credential would cross the network in clear`,
+    );
+  for (const text of [
+    'https://x/',
+    'https://x',
+    'http://localhost:1/a?b=c',
+    'http://127.0.0.1/',
+    'http://127.1.2.3/',
+    'http://[::1]:8080/mcp',
+    'http://2130706433/',
+    'HTTPS://X/',
+  ])
+    refuse(`fine: ${text}`, url(text));
+});
+
+describe('headers', () => {
+  const text = (under: string) => ['version: 1', `upstreams: {n: { url: "https://x/", ${under}}}`];
+  for (const name of [
+    'Host',
+    'content-length',
+    'Content-Type',
+    'CONNECTION',
+    'TE',
+    'Upgrade',
+    'Transfer-Encoding',
+    'Proxy-Authorization',
+    'Keep-Alive',
+  ])
+    for (const [under, value] of [
+      ['headers', 'x'],
+      ['secrets', 'vault:x'],
+    ] as const)
+      refuse(
+        `${name} under ${under}`,
+        text(`${under}: {${name}: ${value}}`),
+        `2:47: upstreams.n.${under}.${name}: expected a header of requests, got one that belongs to the connection or its body and is made anew`,
+      );
+  for (const name of ['Accept', 'Mcp-Session-Id', 'MCP-Protocol-Version', 'mcp-x', 'Last-Event-ID', 'Origin'])
+    refuse(
+      name,
+      text(`headers: {${name}: x}`),
+      `2:47: upstreams.n.headers.${name}: expected a header of your own, got one that the MCP transport sets`,
+    );
+  for (const name of ['Authorization', 'authorization', 'Cookie'])
+    refuse(
+      `${name} as a literal`,
+      text(`headers: {${name}: "Bearer x"}`),
+      `2:47: upstreams.n.headers.${name}: expected a header that holds no secret, got one that does; name it under secrets, or use bearer`,
+    );
+  refuse('Authorization as a secret', text('secrets: {Authorization: vault:x, Cookie: vault:y}'));
+  refuse(
+    'Authorization and bearer',
+    text('bearer: vault:x, secrets: {aUthorization: vault:y}'),
+    '2:64: upstreams.n.secrets.aUthorization: expected either bearer or an Authorization header, got both',
+  );
+  refuse(
+    'twice in two cases',
+    text('headers: {X-A: a, x-a: b}'),
+    '2:55: upstreams.n.headers.x-a: expected each header once, in whatever case, got it again',
+  );
+  refuse(
+    'literal and secret',
+    text('headers: {X-A: a}, secrets: {X-a: vault:b}'),
+    '2:66: upstreams.n.secrets.X-a: expected each header once, in whatever case, got it again',
+  );
+  refuse(
+    'no token',
+    text('headers: {"X A": a, "X:": b}'),
+    '2:47: upstreams.n.headers.…: expected the name of an HTTP header, got a key of 3 characters',
+    '2:57: upstreams.n.headers.…: expected the name of an HTTP header, got a key of 2 characters',
+  );
+  for (const [value, got] of [
+    ['a\\r\\nX: y', 'text of 7 characters'],
+    ['a\\n', 'text of 2 characters'],
+    ['a\\0', 'text of 2 characters'],
+    [' a', 'text of 2 characters'],
+    ['a ', 'text of 2 characters'],
+    ['', 'empty text'],
+    ['é', 'text of 1 character'],
+  ] as const)
+    refuse(
+      `the value "${value}"`,
+      text(`headers: {A: "${value}"}`),
+      `2:50: upstreams.n.headers.A: expected visible ASCII text, with spaces inside only, got ${got}`,
+    );
+  refuse(
+    'pasted secrets',
+    text('secrets: {X-Key: ghp_1}, bearer: ghp_2'),
+    '2:54: upstreams.n.secrets.X-Key: expected a credential reference such as vault:NAME, got text of 5 characters',
+    '2:70: upstreams.n.bearer: expected a credential reference such as vault:NAME, got text of 5 characters',
+  );
+  refuse(
+    'A18 agent.env names the secret of bearer',
+    [...text('bearer: env:TOK'), 'agent: {env: [TOK]}'],
+    "3:15: agent.env[0]: expected a variable that holds no upstream's secret, got one that env:TOK refers to",
   );
 });
 
@@ -291,6 +489,12 @@ describe('rules', () => {
     'glob that matches nothing',
     rules('      - allow: "x*"'),
     '8:16: profiles.p.rules[0].allow: expected a name or glob of a configured upstream, got "x*"',
+  );
+  refuse(
+    'no map',
+    rules('      - notion', '      -'),
+    '8:9: profiles.p.rules[0]: expected a map with either allow or deny, got text of 6 characters',
+    '9:8: profiles.p.rules[1]: expected a map with either allow or deny, got nothing',
   );
   refuse(
     'no tools',

@@ -3,13 +3,28 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { credentialRefs, placementsOf } from '../../src/config/credentials.ts';
 import { parseDuration } from '../../src/config/duration.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { ConfigError } from '../../src/config/problem.ts';
+import { parseSize } from '../../src/config/size.ts';
 import { nearest } from '../../src/config/suggest.ts';
+import type { HttpUpstreamConfig, StdioUpstreamConfig } from '../../src/config/types.ts';
 import { limits } from '../../src/limits.ts';
 
 const parse = (...lines: string[]) => parseConfig(['version: 1', ...lines].join('\n'), '/c.yaml');
+
+function stdio(text: readonly string[], name: string): StdioUpstreamConfig {
+  const upstream = parse(...text).upstreams.get(name);
+  assert(upstream?.transport === 'stdio');
+  return upstream;
+}
+
+function http(text: readonly string[], name: string): HttpUpstreamConfig {
+  const upstream = parse(...text).upstreams.get(name);
+  assert(upstream !== undefined && upstream.transport !== 'stdio');
+  return upstream;
+}
 
 describe('values', () => {
   it('are what the file says', () => {
@@ -45,10 +60,12 @@ describe('values', () => {
       },
     );
     const notion = config.upstreams.get('notion');
+    assert(notion?.transport === 'stdio');
     assert.deepEqual(
-      { ...notion, env: { ...notion?.env }, secrets: { ...notion?.secrets } },
+      { ...notion, env: { ...notion.env }, secrets: { ...notion.secrets } },
       {
         name: 'notion',
+        transport: 'stdio',
         command: process.execPath,
         args: ['/opt/notion/cli.mjs'],
         env: { BASE_URL: 'https://x' },
@@ -59,8 +76,12 @@ describe('values', () => {
           D: { source: 'command', helper: 'gh' },
         },
         lifecycle: 'session',
+        era: 'auto',
         startTimeoutMs: 500,
         callTimeoutMs: 3_600_000,
+        toolTimeouts: [],
+        idleTimeoutMs: limits.upstreamIdleMs,
+        maxChildren: limits.childrenPerUpstream,
       },
     );
     assert.equal(config.upstreams.get('off')?.lifecycle, 'disabled');
@@ -69,6 +90,96 @@ describe('values', () => {
       { effect: 'deny', upstream: '*' },
     ]);
     assert.deepEqual(config.agent.env, ['ANTHROPIC_API_KEY', 'CLAUDE_CODE_*']);
+  });
+
+  it('of an HTTP upstream are what the file says', () => {
+    const linear = http(
+      [
+        'upstreams:',
+        '  linear:',
+        '    url: HTTPS://Mcp.Linear.App:443/a/../mcp?team=x',
+        '    transport: sse',
+        '    headers: { X-Region: "eu west", User-Agent: me/1 }',
+        '    secrets: { X-Api-Key: vault:linear-key }',
+        '    bearer: vault:linear',
+        '    lifecycle: shared',
+        '    era: modern',
+        '    start_timeout: 1s',
+        '    call_timeout: 2s',
+        '    idle_timeout: never',
+        '    max_children: 3',
+      ],
+      'linear',
+    );
+    assert.deepEqual(
+      { ...linear, headers: { ...linear.headers }, secrets: { ...linear.secrets } },
+      {
+        name: 'linear',
+        transport: 'sse',
+        url: 'https://mcp.linear.app/mcp?team=x',
+        headers: { 'X-Region': 'eu west', 'User-Agent': 'me/1' },
+        secrets: { 'X-Api-Key': { source: 'vault', name: 'linear-key' } },
+        bearer: { source: 'vault', name: 'linear' },
+        lifecycle: 'shared',
+        era: 'modern',
+        startTimeoutMs: 1000,
+        callTimeoutMs: 2000,
+        toolTimeouts: [],
+        idleTimeoutMs: null,
+        maxChildren: 3,
+      },
+    );
+    const plain = http(['upstreams: {n: {url: "http://127.0.0.1:8080"}}'], 'n');
+    assert.deepEqual(
+      [plain.transport, plain.url, plain.bearer, plain.era],
+      ['http', 'http://127.0.0.1:8080/', null, 'auto'],
+    );
+  });
+
+  it('for the time of tools: exact names first, then the longest globs, then as in the file', () => {
+    const { toolTimeouts } = stdio(
+      [
+        'upstreams:',
+        '  n:',
+        '    command: node',
+        '    tool_timeouts: { "*": 1s, "b?*": 2s, a: 3s, "c?*": 4s, "longer_*": 5s, bc: 6s, constructor: 7s }',
+      ],
+      'n',
+    );
+    assert.deepEqual(
+      toolTimeouts.map(({ glob, ms }) => [glob, ms]),
+      [
+        ['a', 3000],
+        ['bc', 6000],
+        ['constructor', 7000],
+        ['longer_*', 5000],
+        ['b?*', 2000],
+        ['c?*', 4000],
+        ['*', 1000],
+      ],
+    );
+  });
+
+  it('of limits are numbers and bytes', () => {
+    assert.deepEqual(parse('limits: {sessions: 12, message_size: 512KiB}').limits, {
+      sessions: 12,
+      messageBytes: 524_288,
+    });
+    assert.deepEqual(parse().limits, { sessions: limits.sessions, messageBytes: limits.answerBytes });
+  });
+
+  it('name every credential of an upstream, and where it goes', () => {
+    const config = parse(
+      'upstreams:',
+      '  a: {command: node, secrets: {TOKEN: vault:a}}',
+      '  b: {url: "https://b.example/mcp", secrets: {X-Key: vault:b}, bearer: env:B}',
+    );
+    assert.deepEqual([...config.upstreams.values()].flatMap(placementsOf), [
+      { into: 'TOKEN', ref: { source: 'vault', name: 'a' } },
+      { into: 'X-Key', ref: { source: 'vault', name: 'b' } },
+      { into: 'Authorization', ref: { source: 'env', name: 'B' } },
+    ]);
+    assert.equal(credentialRefs(config).length, 3);
   });
 
   it('have the defaults of limits.ts', () => {
@@ -93,27 +204,30 @@ describe('values', () => {
       '!ENV HOME',
       '*HOME',
     ];
-    const upstream = parse(
+    const text = [
       `upstreams: {n: {command: "/bin/\${HOME}", args: ${JSON.stringify(texts)}, env: {A: "\${PATH}"}, secrets: {B: "file:/run/\${USER}"}}}`,
-    ).upstreams.get('n');
-    assert.equal(upstream?.command, '/bin/${HOME}');
-    assert.deepEqual(upstream?.args, texts);
-    assert.equal(upstream?.env.A, '${PATH}');
-    assert.deepEqual(upstream?.secrets.B, { source: 'file', path: '/run/${USER}' });
+    ];
+    const upstream = stdio(text, 'n');
+    assert.equal(upstream.command, '/bin/${HOME}');
+    assert.deepEqual(upstream.args, texts);
+    assert.equal(upstream.env.A, '${PATH}');
+    assert.deepEqual(upstream.secrets.B, { source: 'file', path: '/run/${USER}' });
   });
 
   it('C1 know no special names', () => {
-    const config = parse(
-      'upstreams:',
-      '  constructor: {command: /bin/n, env: {__proto__: x, constructor: y}, secrets: {toString: vault:x}}',
+    const upstream = stdio(
+      [
+        'upstreams:',
+        '  constructor: {command: /bin/n, env: {__proto__: x, constructor: y}, secrets: {toString: vault:x}}',
+      ],
+      'constructor',
     );
-    const upstream = config.upstreams.get('constructor');
-    assert.deepEqual(Object.entries(upstream?.env ?? {}), [
+    assert.deepEqual(Object.entries(upstream.env), [
       ['__proto__', 'x'],
       ['constructor', 'y'],
     ]);
-    assert.deepEqual(Object.keys(upstream?.secrets ?? {}), ['toString']);
-    assert.equal(upstream?.secrets.constructor, undefined);
+    assert.deepEqual(Object.keys(upstream.secrets), ['toString']);
+    assert.equal(upstream.secrets.constructor, undefined);
     assert.throws(
       () => parse('__proto__: {listen: {port: 1}}'),
       /__proto__: expected one of version, .* got an unknown key/,
@@ -123,7 +237,7 @@ describe('values', () => {
   it('are frozen through and through', () => {
     const config = parse(
       'helpers: {h: {command: [/bin/h], env: {A: x}}}',
-      'upstreams: {n: {command: /bin/n, args: [a], env: {A: x}, secrets: {B: command:h}}}',
+      'upstreams: {n: {command: /bin/n, args: [a], env: {A: x}, secrets: {B: command:h}, tool_timeouts: {t: 1s}}, w: {url: "https://w/", headers: {A: x}, bearer: vault:w}}',
       'profiles: {default: {rules: [{allow: n, tools: [t], prompts: [p], resources: [r]}]}}',
     );
     const visit = (value: unknown): void => {
@@ -139,7 +253,7 @@ describe('values', () => {
       assert.throws(() => map.set('x', {}), TypeError);
       assert.throws(() => map.delete('n'), TypeError);
       assert.throws(() => map.clear(), TypeError);
-      assert.equal(map.size, 1);
+      assert(map.size > 0);
     }
   });
 });
@@ -151,6 +265,17 @@ describe('durations', () => {
         parseDuration,
       ),
       [1, 30_000, 600_000, 86_400_000, 86_400_000, null, null, null, null, null, null, null, null],
+    );
+  });
+});
+
+describe('sizes', () => {
+  it('have two units and bounds', () => {
+    assert.deepEqual(
+      ['64KiB', '63KiB', '1MiB', '64MiB', '65MiB', '0MiB', '1GiB', '1', '1kb', '1 MiB', '01MiB'].map(
+        parseSize,
+      ),
+      [65_536, null, 1_048_576, 67_108_864, null, null, null, null, null, null, null],
     );
   });
 });
@@ -174,6 +299,7 @@ describe('any text', () => {
       'upstreams',
       'secrets',
       'env',
+      'url',
       'n',
       ': ',
       ':',

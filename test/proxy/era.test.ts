@@ -1,8 +1,16 @@
 import assert from 'node:assert/strict';
+import type { IncomingMessage } from 'node:http';
 import { test } from 'node:test';
 import { isRefusal } from '../../src/errors.ts';
 import { type ClientMessage, parseClientMessage } from '../../src/jsonrpc.ts';
-import { checkEra, checkVersionHeader, legacyVersions } from '../../src/proxy/era.ts';
+import { checkEnvelope, checkHeaders, checkVersionHeader, eraOf, otherEra } from '../../src/proxy/era.ts';
+import { legacyVersions } from '../../src/revisions.ts';
+
+const version = '2026-07-28';
+const envelope = {
+  'io.modelcontextprotocol/protocolVersion': version,
+  'io.modelcontextprotocol/clientCapabilities': {},
+};
 
 function message(method: string, params: object = {}): ClientMessage {
   const parsed = parseClientMessage(Buffer.from(JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })));
@@ -10,33 +18,78 @@ function message(method: string, params: object = {}): ClientMessage {
   return parsed;
 }
 
-test('legacy requests pass with a legacy version or none', () => {
-  for (const version of [undefined, ...legacyVersions])
+function request(headers: Record<string, string | string[]>): IncomingMessage {
+  const headersDistinct = Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, [value].flat()]),
+  );
+  return { headersDistinct } as unknown as IncomingMessage;
+}
+
+test('legacy requests have a legacy version or none', () => {
+  for (const header of [undefined, ...legacyVersions])
     for (const method of ['initialize', 'tools/list', 'acme/do'])
-      assert.equal(checkEra(message(method), version), undefined, version);
-  assert.equal(checkEra(message('tools/call', { _meta: { progressToken: 1 } }), undefined), undefined);
-  for (const odd of [null, 7, [], 'x'])
-    assert.equal(checkEra(message('ping', { _meta: odd }), undefined), undefined);
+      assert.equal(eraOf(message(method), header), 'legacy', header);
+  for (const odd of [null, 7, [], 'x', { progressToken: 1 }])
+    assert.equal(eraOf(message('ping', { _meta: odd }), undefined), 'legacy');
 });
 
-test('C3: other versions are refused with those that we know', () => {
-  for (const version of ['2026-07-28', '', '2025-11-25 ', 'toString', '__proto__']) {
-    const refusal = checkVersionHeader(version);
+test('C3: whatever else names a version, in the header or in the body, is judged as modern', () => {
+  for (const header of [version, '', '2025-11-25 ', 'toString', '__proto__'])
+    assert.equal(eraOf(message('ping'), header), 'modern');
+  for (const own of [version, '2025-11-25', 7, null]) {
+    const params = { _meta: { 'io.modelcontextprotocol/protocolVersion': own } };
+    for (const header of [undefined, '2025-11-25', version])
+      assert.equal(eraOf(message('tools/list', params), header), 'modern');
+  }
+  assert.equal(eraOf(message('server/discover'), undefined), 'modern');
+});
+
+test('C3: a GET with another version is refused with those that we know', () => {
+  for (const header of [version, '', '2025-11-25 ', 'toString', '__proto__']) {
+    const refusal = checkVersionHeader(header);
     assert.equal(refusal?.refused, 'unsupported_version');
-    assert.deepEqual(refusal.data, { supported: legacyVersions, requested: version });
-    assert.deepEqual(checkEra(message('ping'), version), refusal);
+    assert.deepEqual(refusal.data, { supported: legacyVersions, requested: header });
   }
 });
 
-test('C3: an envelope of the modern era is refused, whatever version it names', () => {
-  for (const version of ['2026-07-28', '2025-11-25', 7, null]) {
-    const params = { _meta: { 'io.modelcontextprotocol/protocolVersion': version } };
-    assert.equal(checkEra(message('tools/list', params), '2025-11-25')?.refused, 'unsupported_version');
+test('C3: a modern request without its envelope is refused', () => {
+  assert.equal(checkEnvelope(message('tools/list', { _meta: envelope })), undefined);
+  for (const key of Object.keys(envelope)) {
+    const { [key as keyof typeof envelope]: _, ...rest } = envelope;
+    assert.equal(checkEnvelope(message('tools/list', { _meta: rest }))?.refused, 'bad_envelope');
   }
+  for (const odd of [undefined, null, 7, [], 'x'])
+    assert.equal(checkEnvelope(message('tools/list', { _meta: odd }))?.refused, 'bad_envelope');
 });
 
-test('C3: server/discover is a method that we do not have, before anything else', () => {
-  const params = { _meta: { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' } };
-  for (const version of ['2026-07-28', undefined])
-    assert.equal(checkEra(message('server/discover', params), version)?.refused, 'era_unsupported');
+test('C2: headers that say something else than the body are refused', () => {
+  const call = message('tools/call', { name: 'echo', _meta: envelope });
+  const good = { 'mcp-protocol-version': version, 'mcp-method': 'tools/call', 'mcp-name': 'echo' };
+  assert.equal(checkHeaders(request(good), call), undefined);
+  for (const [name, values] of Object.entries({
+    'mcp-protocol-version': ['2026-07-29', '', '2025-11-25'],
+    'mcp-method': ['tools/list', 'TOOLS/CALL', 'tools/call '],
+    'mcp-name': ['Echo', 'echo2', '', '=?base64?ZWNobzI=?='],
+  })) {
+    for (const value of values)
+      assert.equal(
+        checkHeaders(request({ ...good, [name]: value }), call)?.refused,
+        'header_mismatch',
+        value,
+      );
+    const { [name as keyof typeof good]: missing, ...rest } = good;
+    assert.equal(checkHeaders(request(rest), call)?.refused, 'header_mismatch');
+    assert.equal(
+      checkHeaders(request({ ...rest, [name]: [missing, missing] }), call)?.refused,
+      'header_mismatch',
+    );
+  }
+  assert.equal(checkHeaders(request({ ...good, 'mcp-name': '=?base64?ZWNobw==?=' }), call), undefined);
+});
+
+test('clients of the modern era fall back before a legacy upstream', () => {
+  assert.equal(otherEra(message('server/discover', { _meta: envelope })).refused, 'era_unsupported');
+  const refusal = otherEra(message('tools/list', { _meta: envelope }));
+  assert.equal(refusal.refused, 'unsupported_version');
+  assert.deepEqual(refusal.data, { supported: legacyVersions, requested: version });
 });

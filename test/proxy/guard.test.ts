@@ -60,7 +60,7 @@ test('B1: Host counts on the port and not on a session socket', () => {
 test('B2: a browser is refused on both listeners', () => {
   for (const name of ['origin', 'sec-fetch-site', 'sec-fetch-dest'])
     for (const listener of [tcp, unix])
-      for (const value of ['null', '', 'none', 'http://127.0.0.1:7777'])
+      for (const value of ['null', '', 'none', 'http://127.0.0.1:7778'])
         refuses('origin_refused', listener, { headers: { [name]: [value] } });
 });
 

@@ -19,6 +19,8 @@ const outside: Readonly<Record<RefusalCode, readonly [number, number]>> = {
   bad_message: [400, -32600],
   unsupported_version: [400, -32022],
   era_unsupported: [404, -32601],
+  header_mismatch: [400, -32020],
+  bad_envelope: [400, -32602],
   limit_reached: [429, 429],
   upstream_exited: [502, 502],
   answer_too_large: [502, 502],

@@ -1,0 +1,20 @@
+/** Which credentials an upstream is given, and where in what it is given they stand. */
+import type { CredentialRef } from '../credentials/ref.ts';
+import type { Config, UpstreamConfig } from './types.ts';
+
+export interface Placement {
+  /** The environment variable or the header. */
+  readonly into: string;
+  readonly ref: CredentialRef;
+}
+
+export function placementsOf(upstream: UpstreamConfig): Placement[] {
+  const placed = Object.entries(upstream.secrets).map(([into, ref]) => ({ into, ref }));
+  if (upstream.transport === 'stdio' || upstream.bearer === null) return placed;
+  return [...placed, { into: 'Authorization', ref: upstream.bearer }];
+}
+
+/** Of all upstreams; one that several use appears as often. */
+export function credentialRefs(config: Config): CredentialRef[] {
+  return [...config.upstreams.values()].flatMap((each) => placementsOf(each).map(({ ref }) => ref));
+}

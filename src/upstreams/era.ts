@@ -1,0 +1,104 @@
+/**
+ * Which era a server speaks, asked of the server itself (MCP 2026-07-28, "stdio" and "Streamable HTTP", "Backward
+ * Compatibility"): modern servers answer `server/discover`, or refuse it in words that legacy ones do not have.
+ */
+import { isRefusal, type Refusal } from '../errors.ts';
+import { type ClientMessage, type MessageId, ownMessage } from '../jsonrpc.ts';
+import { limits } from '../limits.ts';
+import { version } from '../paths.ts';
+import { isLegacyVersion, metaKeys, modernErrors, modernVersions } from '../revisions.ts';
+import type { ServerMessage, TransportEvents } from './transport.ts';
+
+export type Era =
+  /** `supportedVersions` as the server names them; empty when it refused without naming any. */
+  { readonly era: 'modern'; readonly supportedVersions: readonly string[] } | { readonly era: 'legacy' };
+
+const legacy: Era = { era: 'legacy' };
+
+/** Fed with the transport's events while it runs; each consumes what belongs to the probe and says so. */
+export interface Probe {
+  /** A refusal is no verdict: the server could not be asked. */
+  readonly verdict: Promise<Era | Refusal>;
+  readonly onMessage: (message: ServerMessage) => boolean;
+  readonly onNoAnswer: (id: MessageId | null, refusal: Refusal) => boolean;
+  readonly onExit: TransportEvents['onExit'];
+}
+
+function stringsIn(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
+}
+
+/** A server may know `server/discover` and be legacy all the same: when it names legacy versions alone. */
+function modern(supportedVersions: readonly string[]): Era {
+  if (supportedVersions.length > 0 && supportedVersions.every(isLegacyVersion)) return legacy;
+  return { era: 'modern', supportedVersions };
+}
+
+/** @param bytes a JSON-RPC response to `server/discover` */
+export function readEra(bytes: Buffer): Era {
+  let response: {
+    result?: { supportedVersions?: unknown } | null;
+    error?: { code?: unknown; data?: { supported?: unknown } | null } | null;
+  };
+  try {
+    response = JSON.parse(bytes.toString('utf8')) as typeof response;
+  } catch {
+    return legacy;
+  }
+  const { result, error } = response;
+  if (Array.isArray(result?.supportedVersions)) return modern(stringsIn(result.supportedVersions));
+  const code = error?.code;
+  if (code === modernErrors.unsupportedVersion) return modern(stringsIn(error?.data?.supported));
+  if (code === modernErrors.headerMismatch || code === modernErrors.missingClientCapability)
+    return modern([]);
+  return legacy;
+}
+
+/**
+ * What the absence of a JSON-RPC answer says. HTTP statuses are in `data.status`: 401, 403 and 5xx speak of credentials
+ * and health, not of the era, and neither does a connection that failed.
+ */
+function readRefusal(refusal: Refusal): Era | Refusal {
+  const status = refusal.data?.status;
+  if (typeof status !== 'number' || status < 400 || status >= 500) return refusal;
+  return status === 401 || status === 403 ? refusal : legacy;
+}
+
+/**
+ * Asks an open transport for its era.
+ * @param send sends one message on it
+ * @param id unlike any that is in flight
+ */
+export function probeEra(send: (message: ClientMessage) => Refusal | undefined, id: MessageId): Probe {
+  let settle: (verdict: Era | Refusal) => void = () => {};
+  const verdict = new Promise<Era | Refusal>((resolve) => {
+    // Some legacy servers are silent until `initialize`.
+    const timer = setTimeout(() => resolve(legacy), limits.eraProbeMs);
+    settle = (seen) => {
+      clearTimeout(timer);
+      resolve(seen);
+    };
+  });
+  const _meta = {
+    [metaKeys.protocolVersion]: modernVersions[0],
+    [metaKeys.clientInfo]: { name: 'ostiary', version },
+    [metaKeys.clientCapabilities]: {},
+  };
+  const refusal = send(ownMessage({ id, method: 'server/discover', params: { _meta } }));
+  if (isRefusal(refusal)) settle(refusal);
+  return {
+    verdict,
+    onMessage: ({ envelope, bytes }) => {
+      if (envelope.kind !== 'response' || envelope.id !== id) return false;
+      settle(readEra(bytes));
+      return true;
+    },
+    onNoAnswer: (lost, why) => {
+      if (lost !== id) return false;
+      settle(readRefusal(why));
+      return true;
+    },
+    // Some legacy servers die of a message before `initialize`.
+    onExit: () => settle(legacy),
+  };
+}

@@ -10,6 +10,7 @@ import { Failure, type Refusal, refuse } from '../errors.ts';
 import { privateDirectory } from '../files.ts';
 import { type ClientMessage, type MessageId, readEnvelope } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
+import { Throttle } from '../throttle.ts';
 import { injectEnvironment } from './inject.ts';
 import { type Child, type Exit, type Guard, launch } from './launch.ts';
 import type { Transport, TransportEvents } from './transport.ts';
@@ -55,21 +56,46 @@ function idIn(head: Buffer): MessageId | null {
   return match === null ? null : (readEnvelope(Buffer.from(`{"id":${match[1]},"result":0}`))?.id ?? null);
 }
 
-/** Scrubs line by line. What is cut could hold a secret across the cut, so of a line that long only its length is kept. */
-function stderrLines(ports: StdioPorts): (line: Buffer, goesOn: boolean) => void {
+/** The child's share of the log; beyond it its lines are counted. */
+class ChildLog {
+  readonly #ports: StdioPorts;
+  readonly #throttle = new Throttle({ burst: limits.logBurstBytes, perSecond: limits.logBytesPerSecond });
+
+  constructor(ports: StdioPorts) {
+    this.#ports = ports;
+  }
+
+  #mayLog(bytes: number): boolean {
+    const heldBack = this.#throttle.pass(limits.logLineBytes + bytes);
+    if (heldBack !== null && heldBack > 0) this.#ports.stderr(`[${heldBack} lines were left out]`);
+    return heldBack !== null;
+  }
+
+  stderr(line: Buffer): void {
+    if (!this.#mayLog(line.length)) return;
+    const clean = this.#ports.scrubber.scrubText(line);
+    this.#ports.stderr(
+      clean.outcome === 'withheld' ? '[a line that could not be redacted]' : clean.bytes.toString(),
+    );
+  }
+
+  noise(bytes: number): void {
+    if (this.#mayLog(0)) this.#ports.noise(bytes);
+  }
+}
+
+/** What is cut could hold a secret across the cut, so of a line that long only its length is kept. */
+function stderrLines(log: ChildLog): (line: Buffer, goesOn: boolean) => void {
   let cutBytes = 0;
   return (line, goesOn) => {
     if (goesOn || cutBytes > 0) {
       cutBytes += line.length;
       if (goesOn) return;
-      ports.stderr(`[a line of ${cutBytes} bytes]`);
+      log.stderr(Buffer.from(`[a line of ${cutBytes} bytes]`));
       cutBytes = 0;
       return;
     }
-    const clean = ports.scrubber.scrubText(line);
-    ports.stderr(
-      clean.outcome === 'withheld' ? '[a line that could not be redacted]' : clean.bytes.toString(),
-    );
+    log.stderr(line);
   };
 }
 
@@ -118,6 +144,7 @@ export async function openStdio(
   events: TransportEvents,
 ): Promise<Transport | Refusal> {
   const tooLarge = refuse('answer_too_large', `the answer exceeds ${ports.messageBytes} bytes`);
+  const log = new ChildLog(ports);
   let child: Child;
   let wanted = '';
   const directory = mkdtempSync(join(privateDirectory(ports.workDirectory), `${spec.name}-`));
@@ -136,11 +163,11 @@ export async function openStdio(
       {
         onLine: (line) => {
           const envelope = readEnvelope(line);
-          if (envelope === null) ports.noise(line.length);
+          if (envelope === null) log.noise(line.length);
           else events.onMessage({ envelope, bytes: line });
         },
         onOversize: (head) => events.onNoAnswer(idIn(head), tooLarge),
-        onStderr: stderrLines(ports),
+        onStderr: stderrLines(log),
         onDrain: () => {},
         onExit: (exit) => {
           cleanUp();

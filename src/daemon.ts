@@ -31,6 +31,7 @@ import { filterList } from './proxy/lists.ts';
 import { openMerged } from './proxy/merge/open.ts';
 import { handle } from './proxy/pipeline.ts';
 import { AgentPlane } from './proxy/server.ts';
+import { Throttle } from './throttle.ts';
 import { Upstreams } from './upstreams/registry.ts';
 
 export interface DaemonOptions {
@@ -322,7 +323,18 @@ export class Daemon {
       limits: limitsOf,
       filter: (method, bytes) => filterList(bytes, method, this.#policy, caller, upstream),
       finished: (grant, startedAt, how) => this.#audit.finished(grant, startedAt, how),
-      dropped: (what) => this.#log.warn({ upstream, session: caller.session.id }, `dropped ${what}`),
+      dropped: this.#dropped(upstream, caller),
+    };
+  }
+
+  /** Logs what a conversation's upstream said to nobody, within its share of the log. */
+  #dropped(upstream: string, { session }: Caller): (what: string) => void {
+    const throttle = new Throttle({ burst: limits.logBurstBytes, perSecond: limits.logBytesPerSecond });
+    return (what) => {
+      const heldBack = throttle.pass(limits.logLineBytes + what.length);
+      if (heldBack === null) return;
+      const more = heldBack === 0 ? {} : { heldBack };
+      this.#log.warn({ upstream, session: session.id, ...more }, `dropped ${what}`);
     };
   }
 

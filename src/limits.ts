@@ -159,6 +159,12 @@ export const limits = {
   toolHeaderBytes: 8 * KiB,
   /** One stderr line; longer ones are cut into pieces of this size. */
   stderrLineBytes: 16 * KiB,
+  /** What an upstream can make us log at once: stack traces at its start. */
+  logBurstBytes: 256 * KiB,
+  /** The same in the long run: a few lines each second, under 400 MB in a day (F4). */
+  logBytesPerSecond: 4 * KiB,
+  /** A line of the log without what it tells. */
+  logLineBytes: 150,
   /** Stderr kept per upstream child for `status` and start errors. */
   stderrTailLines: 50,
 

@@ -8,6 +8,7 @@ import { exitCodes, Failure } from '../errors.ts';
 import { harden, replaceProcess } from '../os/index.ts';
 import { runtimeDirectory, stateDirectory } from '../paths.ts';
 import { daemonFlags, referencedVariables } from './daemon-process.ts';
+import { logWriter } from './log-output.ts';
 import { mainFile } from './main-file.ts';
 import { passphraseFdOption, unlockBy } from './vault.ts';
 
@@ -58,7 +59,7 @@ async function serve(options: ServeOptions): Promise<void> {
     env: process.env,
     unlock: unlockBy(options),
     hardening,
-    writeLog: (line) => writeSync(2, line),
+    writeLog: logWriter(2),
   });
   // Node would print the error's text as it is; the log scrubs it, and nothing half-broken goes on holding secrets (D5).
   process.on('uncaughtException', (error) => {

@@ -10,6 +10,7 @@ import { Failure, type Refusal, refuse } from '../errors.ts';
 import { privateDirectory } from '../files.ts';
 import { type ClientMessage, readEnvelope } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
+import { Throttle } from '../throttle.ts';
 import { injectEnvironment } from './inject.ts';
 import { type Child, type Exit, type Guard, launch } from './launch.ts';
 import { describeMissing, idIn, tooLarge } from './refusals.ts';
@@ -48,21 +49,46 @@ function describeExit(exit: Exit): string {
   return exit.signal === null ? `exited with code ${exit.code}` : `was ended by ${exit.signal}`;
 }
 
-/** Scrubs line by line. What is cut could hold a secret across the cut, so of a line that long only its length is kept. */
-function stderrLines(ports: StdioPorts): (line: Buffer, goesOn: boolean) => void {
+/** The child's share of the log; beyond it its lines are counted. */
+class ChildLog {
+  readonly #ports: StdioPorts;
+  readonly #throttle = new Throttle({ burst: limits.logBurstBytes, perSecond: limits.logBytesPerSecond });
+
+  constructor(ports: StdioPorts) {
+    this.#ports = ports;
+  }
+
+  #mayLog(bytes: number): boolean {
+    const heldBack = this.#throttle.pass(limits.logLineBytes + bytes);
+    if (heldBack !== null && heldBack > 0) this.#ports.stderr(`[${heldBack} lines were left out]`);
+    return heldBack !== null;
+  }
+
+  stderr(line: Buffer): void {
+    if (!this.#mayLog(line.length)) return;
+    const clean = this.#ports.scrubber.scrubText(line);
+    this.#ports.stderr(
+      clean.outcome === 'withheld' ? '[a line that could not be redacted]' : clean.bytes.toString(),
+    );
+  }
+
+  noise(bytes: number): void {
+    if (this.#mayLog(0)) this.#ports.noise(bytes);
+  }
+}
+
+/** What is cut could hold a secret across the cut, so of a line that long only its length is kept. */
+function stderrLines(log: ChildLog): (line: Buffer, goesOn: boolean) => void {
   let cutBytes = 0;
   return (line, goesOn) => {
     if (goesOn || cutBytes > 0) {
       cutBytes += line.length;
       if (goesOn) return;
-      ports.stderr(`[a line of ${cutBytes} bytes]`);
+      log.stderr(Buffer.from(`[a line of ${cutBytes} bytes]`));
       cutBytes = 0;
       return;
     }
-    const clean = ports.scrubber.scrubText(line);
-    ports.stderr(
-      clean.outcome === 'withheld' ? '[a line that could not be redacted]' : clean.bytes.toString(),
-    );
+    log.stderr(line);
   };
 }
 
@@ -102,6 +128,7 @@ export async function openStdio(
   ports: StdioPorts,
   events: TransportEvents,
 ): Promise<Transport | Refusal> {
+  const log = new ChildLog(ports);
   let child: Child;
   let wanted = '';
   const directory = mkdtempSync(join(privateDirectory(ports.workDirectory), `${spec.name}-`));
@@ -120,11 +147,11 @@ export async function openStdio(
       {
         onLine: (line) => {
           const envelope = readEnvelope(line);
-          if (envelope === null) ports.noise(line.length);
+          if (envelope === null) log.noise(line.length);
           else events.onMessage({ envelope, bytes: line });
         },
         onOversize: (head) => events.onNoAnswer(idIn(head), tooLarge(ports.messageBytes)),
-        onStderr: stderrLines(ports),
+        onStderr: stderrLines(log),
         onDrain: () => {},
         onExit: (exit) => {
           cleanUp();

@@ -171,7 +171,7 @@ export class HttpClient implements McpClient {
     const messages = await reply.messages().finally(() => clearTimeout(timer));
     const response = messages.pop();
     if (response === undefined) throw new HttpRefusal(reply.status, '');
-    this.received.push(...messages);
+    for (const message of messages) this.received.push(message);
     if (method === 'initialize' && response.result !== undefined) {
       this.sessionId = reply.headers['mcp-session-id'] as string | undefined;
       this.protocolVersion = response.result.protocolVersion as string;

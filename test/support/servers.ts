@@ -26,11 +26,20 @@ export const gitlabServer = (): ServerCommand => installed('@modelcontextprotoco
 /** No secret of its own; its tool `get-env` returns its whole environment. */
 export const everythingServer = (): ServerCommand => installed('@modelcontextprotocol/server-everything');
 
+type FixtureName =
+  | 'leaky'
+  | 'stubborn'
+  | 'chatty'
+  | 'big-list'
+  | 'many-faces'
+  | 'failing'
+  | 'modern'
+  | 'pipe'
+  | 'torrent';
+
 /** A server of `test/fixtures`, where the sources are: fixtures are not compiled. */
-export function fixtureServer(
-  name: 'leaky' | 'stubborn' | 'chatty' | 'big-list' | 'many-faces' | 'failing' | 'modern',
-): ServerCommand {
-  return { command: process.execPath, args: [join(packageRoot, 'test', 'fixtures', `${name}.mjs`)] };
+export function fixtureServer(name: FixtureName, ...args: string[]): ServerCommand {
+  return { command: process.execPath, args: [join(packageRoot, 'test', 'fixtures', `${name}.mjs`), ...args] };
 }
 
 /** The example that the package ships; wants NOTES_API_URL and NOTES_API_TOKEN. */

@@ -51,6 +51,14 @@ test('C4 an answer comes once; what nobody asked reaches nobody', async () => {
   assert.equal(dropped.length, 7);
 });
 
+test('an answer may come before the request has been sent', async () => {
+  const { join, server } = rig('modern');
+  const a = await join();
+  server.onLine = ({ id }) => server.say({ id, result: {} });
+  a.send({ id: 1, method: 'm' });
+  assert.deepEqual(a.got, [{ jsonrpc: '2.0', id: 1, result: {} }]);
+});
+
 test('C4 an answer that two parsers read differently is withheld', async () => {
   const { a, b, x, y, server } = await two('{"jsonrpc":"2.0","id":1,"method":"m"}');
   server.say(`{"jsonrpc":"2.0","id":${x},"\\u0069d":${y},"result":{}}`);

@@ -79,13 +79,12 @@ export class Exchange {
 
     const id = this.nextId();
     const text = String(id);
-    const edits = [{ ...idSpan, text }, ...(options.edits ?? [])];
+    const edits: Edit[] = [{ start: idSpan.start, end: idSpan.end, text }];
+    if (options.edits !== undefined) edits.push(...options.edits);
     if (tokenSpan !== undefined) edits.push({ ...tokenSpan, text });
-    const refusal = this.send(grant, { ...message, id, bytes: splice(bytes, edits) });
-    if (refusal !== undefined) return refusal;
     // Its late answer would be taken for the new one's.
     if (earlier !== undefined) this.inFlight.remove(earlier);
-    this.inFlight.add({
+    const request: InFlight = {
       id,
       leg,
       grant,
@@ -96,8 +95,11 @@ export class Exchange {
       wantsLog: options.wantsLog ?? false,
       answered: options.answered,
       cancelled: false,
-    });
-    return undefined;
+    };
+    this.inFlight.add(request);
+    const refusal = this.send(grant, { ...message, id, bytes: splice(bytes, edits) });
+    if (refusal !== undefined) this.inFlight.remove(request);
+    return refusal;
   }
 
   /** A client's `notifications/cancelled`. What is not its own, or was answered, cancels nothing (C4). */

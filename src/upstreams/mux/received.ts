@@ -8,8 +8,8 @@ export interface Received extends ServerMessage {
   readonly members: Members;
 }
 
-export function received(message: ServerMessage): Received {
-  return { ...message, members: message.envelope.members ?? messageMembers(message.bytes) };
+export function received({ envelope, bytes }: ServerMessage): Received {
+  return { envelope, bytes, members: envelope.members ?? messageMembers(bytes) };
 }
 
 /** An envelope for bytes that were changed since they were read. */

@@ -158,6 +158,7 @@ export class Daemon {
         open: (caller, upstream) =>
           upstream === null ? this.#openMerged(caller) : this.#openConversation(caller, upstream),
         find: (caller, upstream, id) => this.#desk.find(caller, upstream, id),
+        toolsOf: (upstream) => this.#upstreams.toolsOf(upstream),
         openStateless: (caller, upstream) => this.#openStateless(caller, upstream),
       },
       sessions: this.#sessions,
@@ -321,6 +322,7 @@ export class Daemon {
         handle({ policy: this.#policy, audit: this.#audit }, conversation, message, sink),
       open: (grant, era, events) => this.#upstreams.open(grant, era, events),
       limits: limitsOf,
+      listed: (bytes) => this.#upstreams.toolsOf(upstream).learn(bytes),
       filter: (method, bytes) => filterList(bytes, method, this.#policy, caller, upstream),
       finished: (grant, startedAt, how) => this.#audit.finished(grant, startedAt, how),
       dropped: this.#dropped(upstream, caller),

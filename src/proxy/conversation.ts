@@ -40,6 +40,8 @@ export interface ConversationPorts {
   ) => Promise<Refusal | undefined>;
   readonly open: (grant: Grant, era: Era, events: UpstreamEvents) => Promise<Upstream | Refusal>;
   readonly limits: UpstreamLimits;
+  /** A list of tools, before it is filtered. */
+  readonly listed?: (bytes: Buffer) => void;
   /** Filters lists; `null` when one cannot be read. */
   readonly filter: (method: string, bytes: Buffer) => Buffer | null;
   /** A request that was forwarded has ended. */
@@ -279,6 +281,7 @@ export class Conversation implements Front {
       return;
     }
     const clean = redact(answer);
+    if (clean !== null && pending.method === 'tools/list') this.#ports.listed?.(clean.bytes);
     const bytes = clean === null || failed ? clean?.bytes : this.#ports.filter(pending.method, clean.bytes);
     if (clean === null || bytes == null) {
       const refusal = refuse('answer_withheld', 'the answer could not be cleaned and is withheld');

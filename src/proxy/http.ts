@@ -9,6 +9,7 @@ import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import { members, skipSpace } from '../json.ts';
 import { type ClientMessage, type MessageId, parseClientMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
+import { ToolHeaders } from '../upstreams/tool-headers.ts';
 import { checkEnvelope, checkHeaders, checkVersionHeader, eraOf, otherEra } from './era.ts';
 import type { Front, Sink } from './front.ts';
 import { refusalResponse, statusOf } from './wire.ts';
@@ -17,9 +18,13 @@ import { refusalResponse, statusOf } from './wire.ts';
 export interface FrontDesk {
   readonly open: (caller: Caller, upstream: string | null) => Front | Refusal;
   readonly find: (caller: Caller, upstream: string | null, id: string) => Front | Refusal;
+  /** What has been seen of the upstream's tools. */
+  readonly toolsOf: (upstream: string) => ToolHeaders;
   /** For one request of the modern era, or one line connection that speaks it. */
   readonly openStateless: (caller: Caller, upstream: string) => Front | Refusal;
 }
+
+const noTools = new ToolHeaders();
 
 const JSON_TYPE = 'application/json';
 const STREAM_TYPE = 'text/event-stream';
@@ -284,7 +289,8 @@ async function postStateless(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const malformed = checkHeaders(request, message) ?? checkEnvelope(message);
+  const tools = upstream === null ? noTools : desk.toolsOf(upstream);
+  const malformed = checkHeaders(request, message, tools) ?? checkEnvelope(message);
   if (malformed !== undefined) return sendRefusal(response, malformed, message.id);
   // All upstreams as one speak the legacy era alone, whatever each of them speaks.
   const front = upstream === null ? otherEra(message) : desk.openStateless(caller, upstream);

@@ -170,6 +170,7 @@ export class AgentPlane {
   ): Promise<void> {
     const identified = await this.#identify(request);
     if (isRefusal(identified)) {
+      response.setHeader('connection', 'close');
       sendRefusal(response, identified);
       // Who has no business here holds no connection either; but closing on a body that still arrives would reset the
       // connection, and the refusal with it.

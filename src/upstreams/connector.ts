@@ -7,6 +7,7 @@ import { openHttp } from './http.ts';
 import type { Guard } from './launch.ts';
 import { openSse } from './sse.ts';
 import { openStdio, type StdioPorts, type StdioSpec } from './stdio.ts';
+import type { ToolHeaders } from './tool-headers.ts';
 import type { OpenTransport } from './transport.ts';
 
 export type TransportSpec =
@@ -55,7 +56,7 @@ export interface Connector {
   close(): void;
 }
 
-export function connector(spec: TransportSpec, ports: ConnectorPorts): Connector {
+export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: ToolHeaders): Connector {
   const pids = new Set<number>();
   let starts = 0;
   let lastProblem: string | null = null;
@@ -93,7 +94,7 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts): Connector
       close: () => {},
     };
 
-  const shared = shareHttp(spec.url);
+  const shared = shareHttp(spec.url, tools);
   const open = spec.transport === 'http' ? openHttp : openSse;
   return {
     open: (session) => {

@@ -45,8 +45,8 @@ export interface HttpShared {
   close(): void;
 }
 
-/** @param url of the spec */
-export function shareHttp(url: string): HttpShared {
+/** @param url of the spec @param tools what is known of the upstream's tools */
+export function shareHttp(url: string, tools = new ToolHeaders()): HttpShared {
   // Not the global agent, which obeys proxy variables in newer Nodes.
   const options = {
     keepAlive: true,
@@ -55,7 +55,7 @@ export function shareHttp(url: string): HttpShared {
     timeout: limits.upstreamSocketIdleMs,
   };
   const agent = url.startsWith('https:') ? new HttpsAgent(options) : new HttpAgent(options);
-  return { agent, tools: new ToolHeaders(), close: () => agent.destroy() };
+  return { agent, tools, close: () => agent.destroy() };
 }
 
 type Secrets = { readonly fields: Readonly<Record<string, Secret>>; readonly bearer: Secret | undefined };

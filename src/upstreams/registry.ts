@@ -3,6 +3,7 @@ import type { Grant } from '../auth/grant.ts';
 import { type Refusal, refuse } from '../errors.ts';
 import type { Era } from '../revisions.ts';
 import { Supervisor, type SupervisorPorts, type UpstreamSpec, type UpstreamStatus } from './supervisor.ts';
+import { ToolHeaders } from './tool-headers.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from './upstream.ts';
 
 export class Upstreams {
@@ -14,6 +15,11 @@ export class Upstreams {
 
   limitsOf(name: string): UpstreamLimits | undefined {
     return this.#supervisors.get(name)?.limits;
+  }
+
+  /** What has been seen of the upstream's tools. */
+  toolsOf(name: string): ToolHeaders {
+    return this.#supervisors.get(name)?.tools ?? new ToolHeaders();
   }
 
   /** Opens the upstream that the grant names, for the conversation whose events these are. */

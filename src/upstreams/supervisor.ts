@@ -13,6 +13,7 @@ import type { EraVerdict } from './era.ts';
 import { eraFallback } from './era-fallback.ts';
 import type { Handover } from './handover.ts';
 import { Hub } from './hub.ts';
+import { ToolHeaders } from './tool-headers.ts';
 import { expose, type OpenTransport, type Transport } from './transport.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from './upstream.ts';
 import { watched } from './watched.ts';
@@ -82,6 +83,8 @@ export class Supervisor {
   readonly #ports: SupervisorPorts;
   readonly #breaker: Breaker;
   readonly #connector: Connector;
+  /** Learnt from the lists that pass. */
+  readonly tools = new ToolHeaders();
   readonly #open = new Set<Transport>();
   /** By session, or the one of everyone. */
   readonly #hubs = new Map<string, Hub>();
@@ -97,7 +100,7 @@ export class Supervisor {
     this.#spec = spec;
     this.#ports = ports;
     this.#breaker = breakerFor(spec, ports);
-    this.#connector = connector(spec, ports);
+    this.#connector = connector(spec, ports, this.tools);
     this.#era = spec.era === 'legacy' ? { era: 'legacy' } : null;
   }
 

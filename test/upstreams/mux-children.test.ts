@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { Scrubber } from '../../src/credentials/scrubber.ts';
 import { Secret } from '../../src/credentials/secret.ts';
 import { isRefusal } from '../../src/errors.ts';
+import { limits } from '../../src/limits.ts';
 import { Mux } from '../../src/upstreams/mux.ts';
 import { openStdio } from '../../src/upstreams/stdio.ts';
 import { everythingServer, fixtureServer, type ServerCommand } from '../support/servers.ts';
@@ -25,6 +26,7 @@ function share(t: TestContext, command: ServerCommand): Shared {
   const ports = {
     acquire: async () => Secret.seal('vault:none', Buffer.from('unused-value')),
     scrubber: new Scrubber(),
+    messageBytes: limits.answerBytes,
     guard: { guardGroup: () => {}, releaseGroup: () => {} },
     env: process.env,
     workDirectory: join(emptyDirectory(t), 'work'),

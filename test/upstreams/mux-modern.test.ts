@@ -199,7 +199,6 @@ test('a task belongs to the session that it was made for', async () => {
   const foreign = [
     { id: 2, method: 'tasks/get', params: { taskId: 'T' } },
     { id: 3, method: 'tasks/update', params: { taskId: 'T', inputResponses: {} } },
-    { id: 4, method: 'tasks/cancel', params: { taskId: 'unknown' } },
     { id: 5, method: 'subscriptions/listen', params: { notifications: { taskIds: ['T'] } } },
     { id: 6, method: 'x', params: { _meta: { 'io.modelcontextprotocol/related-task': { taskId: 'T' } } } },
   ];
@@ -214,9 +213,13 @@ test('a task belongs to the session that it was made for', async () => {
     foreign.map(({ id }) => [id, -32602]),
   );
   assert.equal(server.lines.length, before);
+  // One that nobody made: the server knows what to say of it.
+  b.send({ id: 4, method: 'tasks/cancel', params: { taskId: 'unknown' } });
+  assert.equal(server.lines.length, before + 1);
+  server.say({ id: server.last().id, error: { code: -32602, message: 'unknown' } });
   await a.leg.stop();
-  for (const request of foreign) if (request.id !== 4) assert.equal(sibling.send(request), undefined);
-  assert.equal(server.lines.length, before + 4);
+  for (const request of foreign) assert.equal(sibling.send(request), undefined);
+  assert.equal(server.lines.length, before + 5);
   // Another session that is told of this task by mistake does not get it.
   b.send({ id: 9, method: 'tools/call', params: TASKS });
   server.say({ id: server.last().id, result: { resultType: 'task', taskId: 'T' } });

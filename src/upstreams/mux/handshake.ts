@@ -5,13 +5,11 @@ import type { Grant } from '../../auth/grant.ts';
 import { isRefusal, type Refusal, refuse } from '../../errors.ts';
 import { decodeString } from '../../json.ts';
 import { type ClientMessage, ownMessage } from '../../jsonrpc.ts';
+import { isLegacyVersion, legacyVersions } from '../../revisions.ts';
 import type { ServerMessage } from '../transport.ts';
 import type { Exchange } from './exchange.ts';
 import { envelopeOf, type Received } from './received.ts';
 import { find, messageMembers, splice, textAt } from './rewrite.ts';
-
-/** Revisions with sessions and `initialize`, newest first. */
-const legacyVersions: readonly string[] = ['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05'];
 
 /** What some client may be able to do; which one can is looked up when the server asks. */
 const capabilities = { roots: { listChanged: true }, sampling: {}, elicitation: {} };
@@ -24,7 +22,7 @@ export interface HandshakeOptions {
 
 /** The version for a client that asked for `requested`: its own, unless the server does not know that yet. */
 function agreed(requested: unknown, server: string): string {
-  if (typeof requested !== 'string' || !legacyVersions.includes(requested)) return server;
+  if (typeof requested !== 'string' || !isLegacyVersion(requested)) return server;
   return requested <= server ? requested : server;
 }
 

@@ -66,7 +66,7 @@ export class LegacyRoutes implements Routes {
     this.#options = options;
     this.#handshake = new Handshake(exchange, options);
     this.#asked = new ServerRequests(exchange);
-    this.#tasks = new Tasks(exchange);
+    this.#tasks = new Tasks(exchange, 'legacy');
     this.#state = new SharedState(exchange);
   }
 

@@ -31,7 +31,7 @@ export class ModernRoutes implements Routes {
 
   constructor(exchange: Exchange, dropped: (what: string) => void) {
     this.#exchange = exchange;
-    this.#tasks = new Tasks(exchange);
+    this.#tasks = new Tasks(exchange, 'modern');
     this.#dropped = dropped;
   }
 

@@ -3,6 +3,7 @@
  * their id alone, so the id is let in only from the session that the task was made for.
  */
 import type { ClientMessage } from '../../jsonrpc.ts';
+import type { Era } from '../../revisions.ts';
 import type { Exchange } from './exchange.ts';
 import type { InFlight } from './in-flight.ts';
 import type { Leg } from './leg.ts';
@@ -33,13 +34,18 @@ export class Tasks {
   readonly #ids = new OwnedIds();
   readonly #exchange: Exchange;
 
-  constructor(exchange: Exchange) {
+  /** Whether a client may name tasks that nobody is known to have: the server answers for those. */
+  readonly #lax: boolean;
+
+  /** @param era in the modern one the server has to see what it never made: it refuses who declared no tasks at all */
+  constructor(exchange: Exchange, era: Era) {
     this.#exchange = exchange;
+    this.#lax = era === 'modern';
   }
 
   /** The error for a message that names a task which is not its session's; `null` when it may go. */
   refusal(leg: Leg, { method, params }: ClientMessage): string | null {
-    if (method === 'tasks/list') return noList;
+    if (method === 'tasks/list' && !this.#lax) return noList;
     if (method.startsWith('tasks/') && !this.#owns(leg, params.taskId)) return unknownTask;
     const related = at(params, '_meta', RELATED, 'taskId');
     if (related !== undefined && !this.#owns(leg, related)) return unknownTask;
@@ -49,7 +55,9 @@ export class Tasks {
   }
 
   #owns(leg: Leg, id: unknown): boolean {
-    return typeof id === 'string' && this.#ids.holder(id)?.owner === leg.owner;
+    if (typeof id !== 'string') return this.#lax;
+    const holder = this.#ids.holder(id);
+    return holder === undefined ? this.#lax : holder.owner === leg.owner;
   }
 
   /**

@@ -291,11 +291,11 @@ async function postStateless(
 ): Promise<void> {
   const tools = upstream === null ? noTools : desk.toolsOf(upstream);
   const malformed = checkHeaders(request, message, tools) ?? checkEnvelope(message);
-  if (malformed !== undefined) return sendRefusal(response, malformed, message.id);
+  const sink = new StatelessResponse(request, response);
+  if (malformed !== undefined) return sink.refuse(malformed, message.id);
   // All upstreams as one speak the legacy era alone, whatever each of them speaks.
   const front = upstream === null ? otherEra(message) : desk.openStateless(caller, upstream);
   if (isRefusal(front)) return sendRefusal(response, front, message.id);
-  const sink = new StatelessResponse(request, response);
   watch(response, front, sink);
   response.on('close', () => void front.close('the client hung up'));
   const refusal = await front.take(message, sink);

@@ -1,7 +1,7 @@
 /**
  * One MCP conversation: a client, and the open upstream that answers it. Legacy clients open one with `initialize` and
  * keep it; in the modern era each POST is one of its own, and each line connection. Ids pass through unchanged; where
- * several clients share an upstream, they are told apart behind it (`upstreams/mux.ts`), so nothing can cross (B10).
+ * several clients share an upstream, they are told apart behind it (`upstreams/mux`), so nothing can cross (B10).
  *
  * Messages of the client reach the upstream in the order in which they came; answers go to the request that they
  * belong to, everything else to that request's stream while it is the only one, or to the standing stream.

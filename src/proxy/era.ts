@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import { type Refusal, refuse } from '../errors.ts';
 import type { ClientMessage } from '../jsonrpc.ts';
 import { type Era, isLegacyVersion, legacyVersions, metaKeys } from '../revisions.ts';
-import { mismatchedHeader, type ToolHeaders } from '../upstreams/tool-headers.ts';
+import { mismatchedHeader, type ToolHeaders } from '../upstreams/http/tool-headers.ts';
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

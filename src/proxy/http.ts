@@ -9,7 +9,7 @@ import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import { members, skipSpace } from '../json.ts';
 import { type ClientMessage, type MessageId, parseClientMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
-import { ToolHeaders } from '../upstreams/tool-headers.ts';
+import { ToolHeaders } from '../upstreams/http/tool-headers.ts';
 import { checkEnvelope, checkHeaders, checkVersionHeader, eraOf, otherEra } from './era.ts';
 import type { Front, Sink } from './front.ts';
 import { refusalResponse, statusOf } from './wire.ts';

@@ -2,12 +2,12 @@
 import type { CredentialRef } from '../credentials/ref.ts';
 import type { Scrubber } from '../credentials/scrubber.ts';
 import type { Secret } from '../credentials/secret.ts';
-import { type HttpPorts, type HttpSpec, shareHttp } from './endpoint.ts';
-import { openHttp } from './http.ts';
-import type { Guard } from './launch.ts';
-import { openSse } from './sse.ts';
-import { openStdio, type StdioPorts, type StdioSpec } from './stdio.ts';
-import type { ToolHeaders } from './tool-headers.ts';
+import { type HttpPorts, type HttpSpec, shareHttp } from './http/endpoint.ts';
+import { openHttp } from './http/http.ts';
+import { openSse } from './http/sse.ts';
+import type { ToolHeaders } from './http/tool-headers.ts';
+import type { Guard } from './stdio/launch.ts';
+import { openStdio, type StdioPorts, type StdioSpec } from './stdio/stdio.ts';
 import type { OpenTransport } from './transport.ts';
 
 export type TransportSpec =

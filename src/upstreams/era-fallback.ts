@@ -5,7 +5,7 @@
 import type { Grant } from '../auth/grant.ts';
 import { isRefusal, type Refusal } from '../errors.ts';
 import { type ClientMessage, idKey, type MessageId } from '../jsonrpc.ts';
-import { bridge } from './bridge.ts';
+import { bridge } from './bridge/bridge.ts';
 import { type Probe, probeEra } from './era.ts';
 import type { OpenTransport, Transport, TransportEvents } from './transport.ts';
 

@@ -6,10 +6,10 @@ import type { Grant } from '../auth/grant.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import { version } from '../paths.ts';
 import { type Era, modernVersions } from '../revisions.ts';
-import { bridge } from './bridge.ts';
+import { bridge } from './bridge/bridge.ts';
 import { type EraVerdict, probeEra } from './era.ts';
 import { Handover } from './handover.ts';
-import { Mux } from './mux.ts';
+import { Mux } from './mux/mux.ts';
 import type { OpenTransport, Transport, TransportEvents } from './transport.ts';
 
 export interface HubPorts {

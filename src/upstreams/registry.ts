@@ -2,8 +2,8 @@
 import type { Grant } from '../auth/grant.ts';
 import { type Refusal, refuse } from '../errors.ts';
 import type { Era } from '../revisions.ts';
+import { ToolHeaders } from './http/tool-headers.ts';
 import { Supervisor, type SupervisorPorts, type UpstreamSpec, type UpstreamStatus } from './supervisor.ts';
-import { ToolHeaders } from './tool-headers.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from './upstream.ts';
 
 export class Upstreams {

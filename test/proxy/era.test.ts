@@ -5,7 +5,7 @@ import { isRefusal } from '../../src/errors.ts';
 import { type ClientMessage, parseClientMessage } from '../../src/jsonrpc.ts';
 import { checkEnvelope, checkHeaders, checkVersionHeader, eraOf, otherEra } from '../../src/proxy/era.ts';
 import { legacyVersions } from '../../src/revisions.ts';
-import { ToolHeaders } from '../../src/upstreams/tool-headers.ts';
+import { ToolHeaders } from '../../src/upstreams/http/tool-headers.ts';
 
 const noTools = new ToolHeaders();
 const version = '2026-07-28';

@@ -10,7 +10,7 @@ import {
   ResourceUpdatedNotificationSchema,
   ToolListChangedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
-import { bridge } from '../../src/upstreams/bridge.ts';
+import { bridge } from '../../src/upstreams/bridge/bridge.ts';
 import { eraFallback } from '../../src/upstreams/era-fallback.ts';
 import type { OpenTransport } from '../../src/upstreams/transport.ts';
 import { type Json, envelopeKeys as keys } from './scripted.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { refuse } from '../../src/errors.ts';
 import { limits } from '../../src/limits.ts';
-import { bridge } from '../../src/upstreams/bridge.ts';
+import { bridge } from '../../src/upstreams/bridge/bridge.ts';
 import { type Connected, connect, type Json, envelopeKeys as keys, type ScriptedServer } from './scripted.ts';
 
 const all = {

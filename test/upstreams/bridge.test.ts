@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isRefusal, refuse } from '../../src/errors.ts';
-import { bridge } from '../../src/upstreams/bridge.ts';
-import { judgeDiscovery } from '../../src/upstreams/handshake.ts';
+import { bridge } from '../../src/upstreams/bridge/bridge.ts';
+import { judgeDiscovery } from '../../src/upstreams/bridge/handshake.ts';
 import {
   clientInfo,
   connect,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { limits } from '../../src/limits.ts';
-import { EventStream } from '../../src/upstreams/event-stream.ts';
+import { EventStream } from '../../src/upstreams/http/event-stream.ts';
 
 interface Read {
   readonly events: [type: string, data: string][];

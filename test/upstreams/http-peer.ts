@@ -11,8 +11,13 @@ import { Secret } from '../../src/credentials/secret.ts';
 import { isRefusal, type Refusal } from '../../src/errors.ts';
 import { type ClientMessage, type MessageId, parseClientMessage } from '../../src/jsonrpc.ts';
 import { limits } from '../../src/limits.ts';
-import { type HttpPorts, type HttpShared, type HttpSpec, shareHttp } from '../../src/upstreams/endpoint.ts';
-import { openHttp } from '../../src/upstreams/http.ts';
+import {
+  type HttpPorts,
+  type HttpShared,
+  type HttpSpec,
+  shareHttp,
+} from '../../src/upstreams/http/endpoint.ts';
+import { openHttp } from '../../src/upstreams/http/http.ts';
 import type { Transport, TransportEvents } from '../../src/upstreams/transport.ts';
 import { type Fields, initializeParams, type Message } from '../support/mcp.ts';
 import type { ServerCommand } from '../support/servers.ts';

@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http';
 import { test } from 'node:test';
 import { isRefusal } from '../../src/errors.ts';
 import { limits } from '../../src/limits.ts';
-import { shareHttp } from '../../src/upstreams/endpoint.ts';
+import { shareHttp } from '../../src/upstreams/http/endpoint.ts';
 import { canary, scanForLeaks } from '../support/leaks.ts';
 import { initializeParams } from '../support/mcp.ts';
 import { until } from './children.ts';

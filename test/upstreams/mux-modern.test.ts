@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { isRefusal, refuse } from '../../src/errors.ts';
 import { limits } from '../../src/limits.ts';
 import { Handover } from '../../src/upstreams/handover.ts';
-import { Mux } from '../../src/upstreams/mux.ts';
+import { Mux } from '../../src/upstreams/mux/mux.ts';
 import { type Client, FakeServer, grantFor, joinMux, rig, settled } from './mux-support.ts';
 
 const SUBSCRIPTION = 'io.modelcontextprotocol/subscriptionId';

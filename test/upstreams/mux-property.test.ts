@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { isRefusal } from '../../src/errors.ts';
-import type { MuxOptions } from '../../src/upstreams/mux.ts';
+import type { MuxOptions } from '../../src/upstreams/mux/mux.ts';
 import { type Client, legacyRig, type Rig, rig, settled } from './mux-support.ts';
 
 type Era = MuxOptions['era'];

@@ -4,7 +4,7 @@ import { authorize, type Grant } from '../../src/auth/grant.ts';
 import type { Caller } from '../../src/auth/session.ts';
 import { isRefusal, type Refusal } from '../../src/errors.ts';
 import { type ClientMessage, type MessageId, parseClientMessage, readEnvelope } from '../../src/jsonrpc.ts';
-import { Mux, type MuxOptions } from '../../src/upstreams/mux.ts';
+import { Mux, type MuxOptions } from '../../src/upstreams/mux/mux.ts';
 import type { OpenTransport, Transport, TransportEvents } from '../../src/upstreams/transport.ts';
 
 export async function grantFor(session: string): Promise<Grant> {

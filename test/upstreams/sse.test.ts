@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { test } from 'node:test';
 import { isRefusal } from '../../src/errors.ts';
-import { openSse } from '../../src/upstreams/sse.ts';
+import { openSse } from '../../src/upstreams/http/sse.ts';
 import { canary, scanForLeaks } from '../support/leaks.ts';
 import { initializeParams, textOf } from '../support/mcp.ts';
 import { everythingServer } from '../support/servers.ts';

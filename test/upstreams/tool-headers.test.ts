@@ -12,7 +12,7 @@ import {
   mismatchedHeader,
   paramHeaders,
   ToolHeaders,
-} from '../../src/upstreams/tool-headers.ts';
+} from '../../src/upstreams/http/tool-headers.ts';
 import { message, modern } from './http-peer.ts';
 
 test('the encodings of the specification', () => {

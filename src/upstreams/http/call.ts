@@ -2,9 +2,11 @@
  * One request to a Streamable HTTP upstream, from its POST to its answer: as JSON, or on an event stream that may break
  * and be resumed.
  */
-import { type Refusal, refuse } from '../errors.ts';
-import { type ClientMessage, idKey, type MessageId } from '../jsonrpc.ts';
-import { limits } from '../limits.ts';
+import { type Refusal, refuse } from '../../errors.ts';
+import { type ClientMessage, idKey, type MessageId } from '../../jsonrpc.ts';
+import { limits } from '../../limits.ts';
+import { tooLarge } from '../refusals.ts';
+import type { ServerMessage } from '../transport.ts';
 import type { Endpoint, Handle } from './endpoint.ts';
 import type { EventStream } from './event-stream.ts';
 import type { Ask, Head, Reply } from './exchange.ts';
@@ -18,8 +20,6 @@ import {
   readMessage,
   withId,
 } from './messages.ts';
-import { tooLarge } from './refusals.ts';
-import type { ServerMessage } from './transport.ts';
 
 export interface CallHost {
   readonly endpoint: Endpoint;

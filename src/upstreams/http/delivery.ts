@@ -1,6 +1,6 @@
 /** A POST that is not answered but accepted: notifications, responses, and all that goes to an HTTP+SSE upstream. */
-import { type Refusal, refuse } from '../errors.ts';
-import { limits } from '../limits.ts';
+import { type Refusal, refuse } from '../../errors.ts';
+import { limits } from '../../limits.ts';
 import type { Endpoint, Handle } from './endpoint.ts';
 import { JSON_TYPE } from './messages.ts';
 

@@ -1,10 +1,10 @@
 /** A legacy client's `initialize`, answered with what a modern server says in `server/discover`. */
-import { memberAt, members, type Span } from '../json.ts';
-import { writeObject } from '../json-edit.ts';
-import { isObject } from '../jsonrpc.ts';
-import { isLegacyVersion, legacyVersions, metaKeys, modernErrors, modernVersions } from '../revisions.ts';
+import { memberAt, members, type Span } from '../../json.ts';
+import { writeObject } from '../../json-edit.ts';
+import { isObject } from '../../jsonrpc.ts';
+import { isLegacyVersion, legacyVersions, metaKeys, modernErrors, modernVersions } from '../../revisions.ts';
+import type { ServerMessage } from '../transport.ts';
 import type { RpcError } from './input-required.ts';
-import type { ServerMessage } from './transport.ts';
 
 function json(value: unknown): Buffer {
   return Buffer.from(JSON.stringify(value));

@@ -1,20 +1,20 @@
 /** A stdio upstream: one child, its credentials in its environment and nowhere else. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Grant } from '../auth/grant.ts';
-import { type CredentialRef, formatCredentialRef } from '../credentials/ref.ts';
-import type { Scrubber } from '../credentials/scrubber.ts';
-import type { Secret } from '../credentials/secret.ts';
-import { upstreamBase } from '../environment.ts';
-import { Failure, type Refusal, refuse } from '../errors.ts';
-import { privateDirectory } from '../files.ts';
-import { type ClientMessage, readEnvelope } from '../jsonrpc.ts';
-import { limits } from '../limits.ts';
-import { Throttle } from '../throttle.ts';
-import { injectEnvironment } from './inject.ts';
+import type { Grant } from '../../auth/grant.ts';
+import { type CredentialRef, formatCredentialRef } from '../../credentials/ref.ts';
+import type { Scrubber } from '../../credentials/scrubber.ts';
+import type { Secret } from '../../credentials/secret.ts';
+import { upstreamBase } from '../../environment.ts';
+import { Failure, type Refusal, refuse } from '../../errors.ts';
+import { privateDirectory } from '../../files.ts';
+import { type ClientMessage, readEnvelope } from '../../jsonrpc.ts';
+import { limits } from '../../limits.ts';
+import { Throttle } from '../../throttle.ts';
+import { injectEnvironment } from '../inject.ts';
+import { describeMissing, idIn, tooLarge } from '../refusals.ts';
+import type { Transport, TransportEvents } from '../transport.ts';
 import { type Child, type Exit, type Guard, launch } from './launch.ts';
-import { describeMissing, idIn, tooLarge } from './refusals.ts';
-import type { Transport, TransportEvents } from './transport.ts';
 
 export interface StdioSpec {
   readonly name: string;

@@ -3,7 +3,7 @@
  * `initialize` waits for its end, and so for `notifications/initialized`. Answers to the server may overtake, since the
  * server may wait for one of them first.
  */
-import { type ClientMessage, idKey, type MessageId } from '../jsonrpc.ts';
+import { type ClientMessage, idKey, type MessageId } from '../../jsonrpc.ts';
 
 export class Order {
   readonly #dispatch: (message: ClientMessage) => void;

@@ -2,8 +2,8 @@
  * Results that only modern clients can read. Since 2026-07-28 a tool's structured result may be any JSON value
  * ("Key Changes"); legacy clients know objects alone, and one tool of the other kind costs them the whole list.
  */
-import { decodeString, elements, memberAt } from '../json.ts';
-import { applyEdits, type Edit, writeObject } from '../json-edit.ts';
+import { decodeString, elements, memberAt } from '../../json.ts';
+import { applyEdits, type Edit, writeObject } from '../../json-edit.ts';
 
 /** Any object: a narrower schema could hold references that lose their root. */
 const anyObject = Buffer.from('{"type":"object"}');

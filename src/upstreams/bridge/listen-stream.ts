@@ -2,10 +2,10 @@
  * One `subscriptions/listen` of a modern server (MCP 2026-07-28, "Subscriptions"), kept up while it is wanted: its filter
  * can be changed, which opens a new stream beside the old one, and it is opened again when it ends.
  */
-import type { Grant } from '../auth/grant.ts';
-import { isRefusal, type Refusal } from '../errors.ts';
-import { type ClientMessage, isObject, type MessageId, ownMessage } from '../jsonrpc.ts';
-import { limits } from '../limits.ts';
+import type { Grant } from '../../auth/grant.ts';
+import { isRefusal, type Refusal } from '../../errors.ts';
+import { type ClientMessage, isObject, type MessageId, ownMessage } from '../../jsonrpc.ts';
+import { limits } from '../../limits.ts';
 
 /** What to be told of. */
 export interface Filter {

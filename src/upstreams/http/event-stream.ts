@@ -2,7 +2,7 @@
  * Server-sent events (HTML Standard, section 9.2), read from raw bytes: in time linear in them, in memory bounded by
  * `maxBytes`, whatever the server sends (F4).
  */
-import { limits } from '../limits.ts';
+import { limits } from '../../limits.ts';
 import { Gather } from './gather.ts';
 
 const LF = 0x0a;

@@ -2,10 +2,10 @@
  * What a modern request (2026-07-28) says in HTTP headers besides its body: MCP, "Streamable HTTP", "Request Metadata".
  * Pure, for both sides: the one that sends such requests and the one that checks them.
  */
-import { type Refusal, refuse } from '../errors.ts';
-import { decodeString, elements, members, type Span, skipSpace } from '../json.ts';
-import { type ClientMessage, readEnvelope } from '../jsonrpc.ts';
-import { limits } from '../limits.ts';
+import { type Refusal, refuse } from '../../errors.ts';
+import { decodeString, elements, members, type Span, skipSpace } from '../../json.ts';
+import { type ClientMessage, readEnvelope } from '../../jsonrpc.ts';
+import { limits } from '../../limits.ts';
 
 const ENVELOPE_VERSION = 'io.modelcontextprotocol/protocolVersion';
 const ANNOTATION = 'x-mcp-header';

@@ -2,17 +2,17 @@
  * An upstream that speaks HTTP+SSE (MCP 2024-11-05, deprecated): one stream for all that the server says, whose first
  * event names the URL that messages are posted to.
  */
-import type { Grant } from '../auth/grant.ts';
-import { isRefusal, type Refusal, refuse } from '../errors.ts';
-import { type ClientMessage, idKey, isId, type MessageId } from '../jsonrpc.ts';
-import { limits } from '../limits.ts';
+import type { Grant } from '../../auth/grant.ts';
+import { isRefusal, type Refusal, refuse } from '../../errors.ts';
+import { type ClientMessage, idKey, isId, type MessageId } from '../../jsonrpc.ts';
+import { limits } from '../../limits.ts';
+import { tooLarge } from '../refusals.ts';
+import type { ServerMessage, Transport, TransportEvents } from '../transport.ts';
 import { deliver } from './delivery.ts';
 import { Endpoint, type Handle, type HttpPorts, type HttpSpec } from './endpoint.ts';
 import type { EventStream } from './event-stream.ts';
 import { EVENTS_TYPE, mediaType, messageStream } from './messages.ts';
 import { Order } from './order.ts';
-import { tooLarge } from './refusals.ts';
-import type { ServerMessage, Transport, TransportEvents } from './transport.ts';
 
 class SseTransport implements Transport {
   readonly #endpoint: Endpoint;

@@ -3,13 +3,13 @@
  */
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import { type CredentialRef, formatCredentialRef } from '../credentials/ref.ts';
-import type { Secret } from '../credentials/secret.ts';
-import { Failure, type Refusal, refuse } from '../errors.ts';
-import { limits } from '../limits.ts';
+import { type CredentialRef, formatCredentialRef } from '../../credentials/ref.ts';
+import type { Secret } from '../../credentials/secret.ts';
+import { Failure, type Refusal, refuse } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import { injectHeaders } from '../inject.ts';
+import { describeMissing } from '../refusals.ts';
 import { type Ask, Exchange, type Head, type Reply } from './exchange.ts';
-import { injectHeaders } from './inject.ts';
-import { describeMissing } from './refusals.ts';
 import { ToolHeaders } from './tool-headers.ts';
 
 export interface HttpSpec {

@@ -1,10 +1,10 @@
 /** JSON-RPC messages as HTTP carries them: bodies and events. */
-import { members, skipSpace } from '../json.ts';
-import { type MessageId, oneLine, readEnvelope } from '../jsonrpc.ts';
+import { members, skipSpace } from '../../json.ts';
+import { type MessageId, oneLine, readEnvelope } from '../../jsonrpc.ts';
+import { idIn } from '../refusals.ts';
+import type { ServerMessage } from '../transport.ts';
 import { EventStream } from './event-stream.ts';
 import type { Head } from './exchange.ts';
-import { idIn } from './refusals.ts';
-import type { ServerMessage } from './transport.ts';
 
 export const JSON_TYPE = 'application/json';
 export const EVENTS_TYPE = 'text/event-stream';

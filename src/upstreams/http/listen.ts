@@ -2,11 +2,11 @@
  * The standing GET stream of a legacy Streamable HTTP session, on which the server speaks unasked. Opened again whenever
  * it ends, and resumed where it was when its events have ids.
  */
-import { limits } from '../limits.ts';
+import { limits } from '../../limits.ts';
+import { clampedDelay } from './call.ts';
 import type { Endpoint, Handle } from './endpoint.ts';
 import type { EventStream } from './event-stream.ts';
 import type { Head } from './exchange.ts';
-import { clampedDelay } from './http-call.ts';
 import { EVENTS_TYPE, type MessageSink, mediaType, messageStream } from './messages.ts';
 
 export interface ListenHost extends MessageSink {

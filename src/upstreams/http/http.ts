@@ -4,20 +4,20 @@
  *
  * What goes out is built anew: the body is the client's message, every header is ours or configured.
  */
-import type { Grant } from '../auth/grant.ts';
-import { isRefusal, type Refusal, refuse } from '../errors.ts';
-import { decodeString, members, skipSpace } from '../json.ts';
-import { type ClientMessage, idKey, isId, type MessageId } from '../jsonrpc.ts';
-import { limits } from '../limits.ts';
+import type { Grant } from '../../auth/grant.ts';
+import { isRefusal, type Refusal, refuse } from '../../errors.ts';
+import { decodeString, members, skipSpace } from '../../json.ts';
+import { type ClientMessage, idKey, isId, type MessageId } from '../../jsonrpc.ts';
+import { limits } from '../../limits.ts';
+import { tooLarge } from '../refusals.ts';
+import type { ServerMessage, Transport, TransportEvents } from '../transport.ts';
+import { HttpCall } from './call.ts';
 import { deliver } from './delivery.ts';
 import { Endpoint, type HttpPorts, type HttpSpec } from './endpoint.ts';
 import type { Head } from './exchange.ts';
-import { HttpCall } from './http-call.ts';
-import { StandingStream } from './http-listen.ts';
+import { StandingStream } from './listen.ts';
 import { Order } from './order.ts';
-import { tooLarge } from './refusals.ts';
 import { envelopeVersion, expectedHeaders } from './tool-headers.ts';
-import type { ServerMessage, Transport, TransportEvents } from './transport.ts';
 
 /** Visible ASCII (MCP 2025-11-25, "Session Management"). */
 const SESSION_ID = /^[\x21-\x7e]+$/;

@@ -3,10 +3,10 @@
  * When the server wants input, the client is asked, and the request goes out again, under an id of ours, with the answers;
  * to the client all of it is one request.
  */
-import type { Grant } from '../auth/grant.ts';
-import { type Refusal, refuse } from '../errors.ts';
-import { memberAt, type Span } from '../json.ts';
-import { idOf, withId, writeObject } from '../json-edit.ts';
+import type { Grant } from '../../auth/grant.ts';
+import { type Refusal, refuse } from '../../errors.ts';
+import { memberAt, type Span } from '../../json.ts';
+import { idOf, withId, writeObject } from '../../json-edit.ts';
 import {
   type ClientMessage,
   type Envelope,
@@ -14,8 +14,9 @@ import {
   idKey,
   type MessageId,
   ownMessage,
-} from '../jsonrpc.ts';
-import { limits } from '../limits.ts';
+} from '../../jsonrpc.ts';
+import { limits } from '../../limits.ts';
+import type { ServerMessage } from '../transport.ts';
 import {
   askClient,
   type InputRequired,
@@ -25,7 +26,6 @@ import {
 } from './input-required.ts';
 import { legacyResult } from './legacy-result.ts';
 import type { RequestMeta } from './request-meta.ts';
-import type { ServerMessage } from './transport.ts';
 
 export interface CallPorts {
   readonly toServer: (grant: Grant, message: ClientMessage) => Refusal | undefined;

@@ -2,10 +2,10 @@
  * What every request to a modern server says of its client (MCP 2026-07-28, "Overview", "Per-request protocol fields"):
  * a legacy client said it once, in `initialize`.
  */
-import { memberAt, skipSpace } from '../json.ts';
-import { applyEdits, type Edit, type Entries, setMembers, writeObject } from '../json-edit.ts';
-import { type ClientMessage, isObject, type MessageId } from '../jsonrpc.ts';
-import { metaKeys } from '../revisions.ts';
+import { memberAt, skipSpace } from '../../json.ts';
+import { applyEdits, type Edit, type Entries, setMembers, writeObject } from '../../json-edit.ts';
+import { type ClientMessage, isObject, type MessageId } from '../../jsonrpc.ts';
+import { metaKeys } from '../../revisions.ts';
 
 export interface Rewrite {
   /** Instead of the client's. */

@@ -2,9 +2,9 @@
  * Change notifications of a modern server for a legacy client: one stream for the lists, from the start, and one for
  * the resources that the client subscribes to.
  */
-import type { Grant } from '../auth/grant.ts';
-import { type Refusal, refuse } from '../errors.ts';
-import { withId } from '../json-edit.ts';
+import type { Grant } from '../../auth/grant.ts';
+import { type Refusal, refuse } from '../../errors.ts';
+import { withId } from '../../json-edit.ts';
 import {
   type ClientMessage,
   errorResponse,
@@ -12,8 +12,8 @@ import {
   isObject,
   type MessageId,
   ownMessage,
-} from '../jsonrpc.ts';
-import { limits } from '../limits.ts';
+} from '../../jsonrpc.ts';
+import { limits } from '../../limits.ts';
 import { type Denied, type Filter, ListenStream, type StreamPorts } from './listen-stream.ts';
 
 export interface SubscriptionPorts {

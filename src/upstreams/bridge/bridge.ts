@@ -3,10 +3,10 @@
  * stateless requests that say each time who asks, and results that ask back. Messages keep their bytes wherever the eras
  * agree.
  */
-import type { Grant } from '../auth/grant.ts';
-import { isRefusal, type Refusal, refuse } from '../errors.ts';
-import { decodeString, memberAt } from '../json.ts';
-import { idOf, withId } from '../json-edit.ts';
+import type { Grant } from '../../auth/grant.ts';
+import { isRefusal, type Refusal, refuse } from '../../errors.ts';
+import { decodeString, memberAt } from '../../json.ts';
+import { idOf, withId } from '../../json-edit.ts';
 import {
   type ClientMessage,
   type Envelope,
@@ -16,15 +16,15 @@ import {
   type MessageId,
   ownMessage,
   readEnvelope,
-} from '../jsonrpc.ts';
-import { metaKeys, modernVersions } from '../revisions.ts';
-import { BridgedCalls } from './bridged-calls.ts';
-import { BridgedSubscriptions, listFilter } from './bridged-subscriptions.ts';
+} from '../../jsonrpc.ts';
+import { metaKeys, modernVersions } from '../../revisions.ts';
+import type { OpenTransport, ServerMessage, Transport, TransportEvents } from '../transport.ts';
+import { BridgedCalls } from './calls.ts';
 import { initializeResult, judgeDiscovery } from './handshake.ts';
 import type { RpcError } from './input-required.ts';
 import { readFilter } from './listen-stream.ts';
 import { RequestMeta } from './request-meta.ts';
-import type { OpenTransport, ServerMessage, Transport, TransportEvents } from './transport.ts';
+import { BridgedSubscriptions, listFilter } from './subscriptions.ts';
 
 /** RFC 5424, as MCP names them. */
 const logLevels = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];

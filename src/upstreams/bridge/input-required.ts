@@ -2,11 +2,11 @@
  * What a modern server wants to know before it can answer (MCP 2026-07-28, "Multi Round-Trip Requests"), as requests to
  * a legacy client.
  */
-import { decodeString, memberAt, members } from '../json.ts';
-import { applyEdits, type Edit, setMembers } from '../json-edit.ts';
-import { isObject, type MessageId } from '../jsonrpc.ts';
-import { limits } from '../limits.ts';
-import { modernErrors } from '../revisions.ts';
+import { decodeString, memberAt, members } from '../../json.ts';
+import { applyEdits, type Edit, setMembers } from '../../json-edit.ts';
+import { isObject, type MessageId } from '../../jsonrpc.ts';
+import { limits } from '../../limits.ts';
+import { modernErrors } from '../../revisions.ts';
 
 /** A JSON-RPC error of our own making. */
 export interface RpcError {

@@ -10,7 +10,7 @@ import {
   request as requestHttp,
 } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import { limits } from '../limits.ts';
+import { limits } from '../../limits.ts';
 
 export interface Head {
   readonly status: number;

@@ -5,17 +5,17 @@
  *
  * Serves the lifecycle `shared`, and in the modern era each HTTP request and line connection of one session.
  */
-import type { Grant } from '../auth/grant.ts';
-import { isRefusal, type Refusal, refuse } from '../errors.ts';
-import type { ClientMessage } from '../jsonrpc.ts';
-import { limits } from '../limits.ts';
-import { Exchange } from './mux/exchange.ts';
-import { type Hub, Leg } from './mux/leg.ts';
-import { LegacyRoutes } from './mux/legacy.ts';
-import { ModernRoutes } from './mux/modern.ts';
-import { received } from './mux/received.ts';
-import type { Routes } from './mux/routes.ts';
-import type { OpenTransport, ServerMessage, Transport, TransportEvents } from './transport.ts';
+import type { Grant } from '../../auth/grant.ts';
+import { isRefusal, type Refusal, refuse } from '../../errors.ts';
+import type { ClientMessage } from '../../jsonrpc.ts';
+import { limits } from '../../limits.ts';
+import type { OpenTransport, ServerMessage, Transport, TransportEvents } from '../transport.ts';
+import { Exchange } from './exchange.ts';
+import { type Hub, Leg } from './leg.ts';
+import { LegacyRoutes } from './legacy.ts';
+import { ModernRoutes } from './modern.ts';
+import { received } from './received.ts';
+import type { Routes } from './routes.ts';
 
 export interface MuxOptions {
   /** Called for the first leg, and again after a refusal; see {@link Adoption} for a transport that is open already. */

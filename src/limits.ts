@@ -72,6 +72,8 @@ export const limits = {
   upstreamStartMs: 60 * second,
   /** Until the answer to a probe for the modern era; a legacy server may give none, and a cold Node server needs 5 s. */
   eraProbeMs: 10 * second,
+  /** The same of a server that has answered already: its client waits for that answer. */
+  eraProbeWarmMs: 2 * second,
   /** A connection that was opened for the probe is kept for the client that falls back, which does so at once. */
   spareMs: 10 * second,
   /** Until an upstream must have answered any other request; builds and searches take minutes. */

@@ -120,6 +120,7 @@ test('leaky leaks in each of its ways', async () => {
   await withServer(fixtureServer('leaky'), { SECRET: secret.value }, async (client) => {
     await handshake(client, undefined, { elicitation: {}, roots: {} });
     const silent = new Set([
+      'blocks',
       'split_blocks',
       'split_characters',
       'split_text_lines',

@@ -23,11 +23,12 @@ import { AgentSessions } from './proxy/agent-sessions.ts';
 import { Audit } from './proxy/audit/audit.ts';
 import { AuditLog } from './proxy/audit/writer.ts';
 import { controlServer, type SessionReport, type SessionWish } from './proxy/control.ts';
-import type { ConversationPorts } from './proxy/conversation.ts';
+import { Conversation, type ConversationPorts } from './proxy/conversation.ts';
 import { Desk } from './proxy/desk.ts';
 import type { Front } from './proxy/front.ts';
 import { checkSocketPath, listenOnLoopback, listenPrivately, removeSocket } from './proxy/listen.ts';
 import { filterList } from './proxy/lists.ts';
+import { openMerged } from './proxy/merge/open.ts';
 import { handle } from './proxy/pipeline.ts';
 import { AgentPlane } from './proxy/server.ts';
 import { Throttle } from './throttle.ts';
@@ -139,13 +140,25 @@ export class Daemon {
       stderr: (upstream, line) => this.#log.info({ upstream, stderr: line }, 'upstream'),
       noise: (upstream, bytes) =>
         this.#log.warn({ upstream, bytes }, 'not a message on standard output: dropped'),
+      dropped: (upstream, what) => this.#log.warn({ upstream }, `dropped ${what}`),
+      circuit: (upstream, { state, failures, retryInMs }, why) =>
+        state === 'closed'
+          ? this.#log.info({ upstream }, 'answers again')
+          : this.#log.error(
+              { upstream, failures, retryInMs: Math.ceil(retryInMs), why },
+              'keeps failing: not started for a while',
+            ),
+      now: () => performance.now(),
+      random: Math.random,
     });
     const refused = (refusal: Refusal, peer: Peer | null, caller: Caller | null): void =>
       this.#audit.turnedAway(refusal, peer, caller);
     this.#agents = new AgentPlane({
       desk: {
-        open: (caller, upstream) => this.#openConversation(caller, upstream),
+        open: (caller, upstream) =>
+          upstream === null ? this.#openMerged(caller) : this.#openConversation(caller, upstream),
         find: (caller, upstream, id) => this.#desk.find(caller, upstream, id),
+        toolsOf: (upstream) => this.#upstreams.toolsOf(upstream),
         openStateless: (caller, upstream) => this.#openStateless(caller, upstream),
       },
       sessions: this.#sessions,
@@ -158,6 +171,7 @@ export class Daemon {
       agents: this.#agents,
       desk: this.#desk,
       audit: this.#audit,
+      endUpstreams: (session) => this.#upstreams.endSession(session),
       directory: join(options.runtimeDirectory, 'sessions'),
     });
     this.#control = controlServer({
@@ -218,6 +232,7 @@ export class Daemon {
     this.#sweeper = setInterval(() => {
       this.#sessions.sweep();
       this.#desk.sweep(Date.now());
+      this.#upstreams.sweep();
     }, limits.sweepMs).unref();
     const { control, url } = this.ready();
     this.#log.info({ version, control, url }, 'ready');
@@ -254,25 +269,60 @@ export class Daemon {
   }
 
   #openConversation(caller: Caller, upstream: string): Front | Refusal {
-    const ports = this.#conversationPorts(caller, upstream);
-    return isRefusal(ports) ? ports : this.#desk.open(caller, upstream, ports);
+    const ports = this.#visiblePorts(caller, upstream);
+    if (isRefusal(ports)) return ports;
+    return this.#desk.open(
+      caller,
+      upstream,
+      (id, closed) => new Conversation(id, caller, upstream, 'legacy', { ...ports, closed }),
+    );
   }
 
   #openStateless(caller: Caller, upstream: string): Front | Refusal {
-    const ports = this.#conversationPorts(caller, upstream);
-    return isRefusal(ports) ? ports : this.#desk.openStateless(caller, upstream, ports);
+    const ports = this.#visiblePorts(caller, upstream);
+    if (isRefusal(ports)) return ports;
+    return this.#desk.openStateless(
+      caller,
+      (id, closed) => new Conversation(id, caller, upstream, 'modern', { ...ports, closed }),
+    );
   }
 
-  #conversationPorts(caller: Caller, upstream: string): Omit<ConversationPorts, 'closed'> | Refusal {
+  /** An upstream that the profile does not have looks like one that does not exist. */
+  #visiblePorts(caller: Caller, upstream: string): Omit<ConversationPorts, 'closed'> | Refusal {
+    const ports = this.#conversationPorts(caller, upstream);
+    return ports !== null && this.#visible(caller, upstream)
+      ? ports
+      : refuse('not_found', 'no such upstream in this session');
+  }
+
+  /** All upstreams of the caller's profile as one. */
+  #openMerged(caller: Caller): Front | Refusal {
+    const visible = [...this.#options.config.upstreams.values()].filter(
+      ({ name, lifecycle }) => lifecycle !== 'disabled' && this.#visible(caller, name),
+    );
+    return openMerged(
+      caller,
+      visible.map(({ name }) => name),
+      {
+        desk: this.#desk,
+        policy: this.#policy,
+        audit: this.#audit,
+        conversation: (name) => this.#conversationPorts(caller, name),
+        problem: (upstream, message) =>
+          this.#log.warn({ upstream, session: caller.session.id }, `at /mcp: ${message}`),
+      },
+    );
+  }
+
+  #conversationPorts(caller: Caller, upstream: string): Omit<ConversationPorts, 'closed'> | null {
     const limitsOf = this.#upstreams.limitsOf(upstream);
-    // An upstream that the profile does not have looks like one that does not exist.
-    if (limitsOf === undefined || !this.#visible(caller, upstream))
-      return refuse('not_found', 'no such upstream in this session');
+    if (limitsOf === undefined) return null;
     return {
       take: (conversation, message, sink) =>
         handle({ policy: this.#policy, audit: this.#audit }, conversation, message, sink),
       open: (grant, era, events) => this.#upstreams.open(grant, era, events),
       limits: limitsOf,
+      listed: (bytes) => this.#upstreams.toolsOf(upstream).learn(bytes),
       filter: (method, bytes) => filterList(bytes, method, this.#policy, caller, upstream),
       finished: (grant, startedAt, how) => this.#audit.finished(grant, startedAt, how),
       dropped: this.#dropped(upstream, caller),

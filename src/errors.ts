@@ -21,6 +21,8 @@ export type RefusalCode =
   | 'too_large'
   | 'bad_message'
   | 'bad_session'
+  | 'unknown_method'
+  | 'unknown_name'
   | 'unsupported_version'
   | 'era_unsupported'
   | 'header_mismatch'

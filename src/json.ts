@@ -80,15 +80,22 @@ export function skipValue(bytes: Buffer, from: number): number {
   return -1;
 }
 
-/**
- * The members of the object that starts at `from`: decoded key → range of its value. A key that occurs twice keeps its
- * last range, as `JSON.parse` does. `null` when this is not an object.
- */
-export function members(bytes: Buffer, from: number): { values: Map<string, Span>; end: number } | null {
+export interface Members {
+  /** Decoded key → range of its value; of a key that occurs twice the last, as `JSON.parse` takes it. */
+  readonly values: ReadonlyMap<string, Span>;
+  /** The index after the object. */
+  readonly end: number;
+  /** A key occurs twice: others may read another value than we do. */
+  readonly repeats: boolean;
+}
+
+/** The members of the object that starts at `from`; `null` when this is not an object. */
+export function members(bytes: Buffer, from: number): Members | null {
   if (bytes[from] !== OPEN_BRACE) return null;
   const values = new Map<string, Span>();
+  let count = 0;
   let at = skipSpace(bytes, from + 1);
-  if (bytes[at] === CLOSE_BRACE) return { values, end: at + 1 };
+  if (bytes[at] === CLOSE_BRACE) return { values, end: at + 1, repeats: false };
   for (;;) {
     if (bytes[at] !== QUOTE) return null;
     const keyEnd = skipString(bytes, at);
@@ -100,11 +107,22 @@ export function members(bytes: Buffer, from: number): { values: Map<string, Span
     const end = skipValue(bytes, start);
     if (end < 0) return null;
     values.set(key, { start, end });
+    count++;
     at = skipSpace(bytes, end);
-    if (bytes[at] === CLOSE_BRACE) return { values, end: at + 1 };
+    if (bytes[at] === CLOSE_BRACE) return { values, end: at + 1, repeats: count > values.size };
     if (bytes[at] !== COMMA) return null;
     at = skipSpace(bytes, at + 1);
   }
+}
+
+/** The value that `path` leads to, through objects alone, in the JSON text `bytes`. */
+export function memberAt(bytes: Buffer, ...path: readonly string[]): Span | undefined {
+  let span: Span | undefined = { start: skipSpace(bytes, 0), end: bytes.length };
+  for (const key of path) {
+    if (span === undefined) return undefined;
+    span = members(bytes, span.start)?.values.get(key);
+  }
+  return span;
 }
 
 /** The ranges of the elements of the array at `span`, or `null` when it is not an array. */

@@ -4,7 +4,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { type Refusal, refuse } from './errors.ts';
-import { decodeString, deeperThan, findDuplicateKey, members, skipSpace } from './json.ts';
+import { decodeString, deeperThan, findDuplicateKey, type Members, members, skipSpace } from './json.ts';
 import { limits } from './limits.ts';
 
 export type MessageId = string | number;
@@ -28,6 +28,8 @@ export interface Envelope {
   readonly method: string;
   /** The response is a JSON-RPC error. */
   readonly failed: boolean;
+  /** Where its parts are in the bytes that it was read from, so that nobody has to scan them again. */
+  readonly members?: Members;
 }
 
 /** A key for maps: the number 1 and the string "1" are different ids. */
@@ -64,7 +66,7 @@ function hasLookAlike(value: unknown, keys: ReadonlySet<string> = decisiveKeys):
   return isObject(value) && Object.keys(value).some((key) => !keys.has(key) && keys.has(fold(key)));
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
+export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
@@ -74,7 +76,7 @@ export function isId(value: unknown): value is MessageId {
 }
 
 /** Line breaks frame messages on stdio. Outside strings they are white space; inside strings JSON forbids them. */
-function oneLine(bytes: Buffer): Buffer {
+export function oneLine(bytes: Buffer): Buffer {
   if (!bytes.includes(0x0a) && !bytes.includes(0x0d)) return bytes;
   return Buffer.from(bytes.map((byte) => (byte === 0x0a || byte === 0x0d ? 0x20 : byte)));
 }
@@ -155,11 +157,12 @@ export function readEnvelope(line: Buffer): Envelope | null {
   if (methodSpan !== undefined) {
     const method = decodeString(line, methodSpan);
     if (method === null) return null;
-    return { kind: idSpan === undefined ? 'notification' : 'request', id, method, failed: false };
+    const kind = idSpan === undefined ? 'notification' : 'request';
+    return { kind, id, method, failed: false, members: object };
   }
   const failed = object.values.has('error');
   if (!failed && !object.values.has('result')) return null;
-  return { kind: 'response', id, method: '', failed };
+  return { kind: 'response', id, method: '', failed, members: object };
 }
 
 /** An error response in the JSON-RPC form. */

@@ -39,6 +39,8 @@ export const limits = {
   statelessPerSession: 1024,
   /** An HTTP conversation without a request or stream for this long is a client that left. */
   conversationIdleMs: 30 * minute,
+  /** Of these at `/mcp`, where each has a child of every upstream. */
+  mergedPerSession: 8,
   /** Requests in flight in one conversation. */
   pendingPerConversation: 1024,
   /** The id of a request that an upstream makes of the client; real ones are numbers and UUIDs. */
@@ -53,18 +55,110 @@ export const limits = {
   backlogMessages: 1024,
   backlogBytes: 4 * MiB,
 
+  /** Clients that share one upstream child; as many as there can be agent connections, some times over. */
+  legsPerUpstream: 4096,
+  /** Kept per request to be put back into its answer; real ids and progress tokens are numbers and UUIDs. */
+  sharedIdBytes: 1 * KiB,
+  /** Unread by one of several clients of a shared child. Waiting longer would stall the others, so it is ended. */
+  legQueueBytes: 8 * MiB,
+  /** Resources that one client watches on a shared child. */
+  subscriptionsPerLeg: 1024,
+  /** Each update is compared with the parents of its URI. */
+  subscriptionUriChars: 2 * KiB,
+  /** Tasks, and elicitations by URL, that a shared child keeps for one session; the oldest is forgotten first. */
+  sharedIdsPerSession: 1024,
+
   /** Until an upstream must have answered `initialize`; a cold Node server on a busy machine needs 5 s. */
   upstreamStartMs: 60 * second,
   /** Until the answer to a probe for the modern era; a legacy server may give none, and a cold Node server needs 5 s. */
   eraProbeMs: 10 * second,
+  /** The same of a server that has answered already: its client waits for that answer. */
+  eraProbeWarmMs: 2 * second,
+  /** A connection that was opened for the probe is kept for the client that falls back, which does so at once. */
+  spareMs: 10 * second,
   /** Until an upstream must have answered any other request; builds and searches take minutes. */
   upstreamCallMs: 10 * minute,
   /** A child that no conversation owns is kept this long without use: agents pause while people read. */
   upstreamIdleMs: 10 * minute,
   /** Children of one upstream at once; a Node server takes 40 MiB and more, so this bounds a runaway client. */
   childrenPerUpstream: 64,
+  /** `/mcp` answers for the upstreams that have answered by then; a slow one joins later. Clients wait 10 s or more. */
+  mergeGraceMs: 5 * second,
+  /** Between two tries to start an upstream of `/mcp` that is down: each try is a process, and asks for its secrets. */
+  mergeRetryMs: 30 * second,
+  /** Of one list of one upstream, against lists without an end (F4). Servers in the field have 1,000 entries, by tens. */
+  listPages: 1000,
+  listEntries: 10_000,
+  listBytes: 16 * MiB,
+  /** Between two notices that a list has changed (F4): a client asks for the whole list after each. */
+  listChangedMs: 1 * second,
+  /** Tasks whose upstream is remembered; who polls has a few. */
+  tasksPerUpstream: 1024,
+  /** Of one upstream, in UTF-16 units: instructions fill the context of every conversation. */
+  instructionsChars: 8 * 1024,
+  /** What an upstream says of its failure, in UTF-16 units, where it becomes part of a message of ours. */
+  problemChars: 300,
+  /** Starts that fail in a row before an upstream is left alone; each costs seconds, and three are no accident. */
+  upstreamFailures: 3,
+  /** Then it is left alone for this long, the next time for twice as long, … */
+  upstreamWaitMs: 5 * second,
+  /** … up to this: whoever mends an upstream should not wait longer for it. */
+  upstreamLongestWaitMs: 5 * minute,
+  /** A child that answered and got this old did not die of its start. */
+  upstreamHealthyMs: 30 * second,
+
+  /** Rounds of input that one bridged call may take; the SDKs' clients give up after as many. */
+  inputRounds: 10,
+  /** Requests for input in one round; more than a few at once no person can answer. */
+  inputRequests: 32,
+  /** Before a call is tried again that only had to wait: at first (as the SDKs do), doubling up to the second. */
+  inputRetryMs: 250,
+  inputRetryMaxMs: 5 * second,
+  /** Resources that one bridged client is subscribed to; each change sends the whole set. */
+  resourceSubscriptions: 512,
+  /** Before a notification stream that ended is opened again: at first, doubling up to the second. */
+  listenRetryMs: 250,
+  listenRetryMaxMs: 30 * second,
+  /** Openings in a row that may fail; with the waits between them, about a minute of a server that restarts. */
+  listenRetries: 8,
+  /** A stream that lived this long was no failure. */
+  listenSettledMs: 60 * second,
+
+  /** Reasons that one client of `/mcp` is told why something is missing; real ones are one or two per upstream. */
+  warnings: 256,
   /** From closing stdin and SIGTERM to SIGKILL of the process group. */
   upstreamGraceMs: 3 * second,
+  /** Until an upstream's host has taken a connection, TLS included; distant ones need under 1 s. */
+  upstreamConnectMs: 10 * second,
+  /** Until an HTTP upstream has accepted a notification or response, which is no work. */
+  upstreamAcceptMs: 30 * second,
+  /** A connection idle for this long is closed by us: Node and uvicorn close theirs after 5 s, maybe as we write. */
+  upstreamSocketIdleMs: 4 * second,
+  /** First probe of a connection on which nothing moves: tells a dead host from a quiet stream. */
+  tcpKeepAliveMs: 30 * second,
+  /** Idle connections kept per HTTP upstream; calls that come together leave that many. */
+  upstreamIdleConnections: 16,
+  /** From one end of an upstream's stream to the first attempt to open it again, unless it says how long. */
+  reconnectMs: 1 * second,
+  /** The longest pause between attempts. */
+  reconnectMaxMs: 30 * second,
+  /** The shortest, whatever the server says: 0 would be a busy loop. */
+  reconnectMinMs: 50,
+  /** Failed attempts in a row to resume the stream of one request. */
+  resumeAttempts: 5,
+  /** A stream that goes on after the answer it was for: what follows belongs to nobody. */
+  answeredStreamMs: 3 * second,
+  /** An upstream that ends has this long to hear that its session is over. */
+  sessionDeleteMs: 1 * second,
+  /** A session id; some are signed tokens. It goes back in every request, as a header. */
+  upstreamSessionIdBytes: 4 * KiB,
+  /** An id of a server-sent event; UUIDs and cursors are shorter. */
+  eventIdBytes: 1 * KiB,
+  /** Tools per upstream whose arguments go into headers as well; each has a few. */
+  toolsWithHeaders: 4096,
+  headersPerTool: 64,
+  /** One header made from an argument; servers take 8 to 16 KiB of headers. */
+  toolHeaderBytes: 8 * KiB,
   /** One stderr line; longer ones are cut into pieces of this size. */
   stderrLineBytes: 16 * KiB,
   /** What an upstream can make us log at once: stack traces at its start. */

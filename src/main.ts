@@ -27,9 +27,9 @@ function takeSocket(args: readonly string[]): { socket: string; rest: readonly s
 /** Without a parser to load. */
 async function connect(args: readonly string[]): Promise<void> {
   const { socket, rest } = takeSocket(args);
-  const [upstream, ...more] = rest;
-  if (upstream === undefined || upstream.startsWith('-') || more.length > 0)
-    throw new Failure('usage', 'usage: ostiary connect [--socket PATH] UPSTREAM');
+  const [upstream = null, ...more] = rest;
+  if (upstream?.startsWith('-') || more.length > 0)
+    throw new Failure('usage', 'usage: ostiary connect [--socket PATH] [UPSTREAM]');
   const { runShim } = await import('./agents/shim.ts');
   await runShim({ socket, upstream, stdin: process.stdin, stdout: process.stdout });
 }

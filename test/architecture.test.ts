@@ -143,7 +143,7 @@ const revealers: Readonly<Record<string, string>> = {
   'credentials/scrubber.ts': 'has to know a value to find it',
   'credentials/secret.ts': 'keeps the values and says, in a comment, who opens them',
   'credentials/vault.ts': 'encrypts values',
-  'upstreams/inject.ts': 'puts values into one child’s environment',
+  'upstreams/inject.ts': 'puts values into one child’s environment, or the headers of requests to one origin',
 };
 
 function filesNaming(pattern: RegExp): string[] {

@@ -95,7 +95,12 @@ test('C4: ids of different types are different', () => {
 });
 
 test('an envelope is read without reading the rest', () => {
-  const envelope = (text: string) => readEnvelope(Buffer.from(text));
+  const envelope = (text: string) => {
+    const read = readEnvelope(Buffer.from(text));
+    if (read === null) return null;
+    const { members: _, ...rest } = read;
+    return rest;
+  };
   assert.deepEqual(envelope(' {"result":{"id":7,"method":"x"},"id":"a"} '), {
     kind: 'response',
     id: 'a',
@@ -127,6 +132,15 @@ test('an envelope is read without reading the rest', () => {
     '{"id":1,"result":1',
   ])
     assert.equal(envelope(noise), null, noise);
+});
+
+test('an envelope says where its parts are, and whether a key occurs twice', () => {
+  const line = Buffer.from('{ "id" : 1e2, "result":{"a":1,"a":2} }');
+  const read = readEnvelope(line);
+  const id = read?.members?.values.get('id');
+  assert.equal(line.toString('latin1', id?.start, id?.end), '1e2');
+  assert.equal(read?.members?.repeats, false);
+  assert.equal(readEnvelope(Buffer.from('{"id":1,"\\u0069d":2,"result":{}}'))?.members?.repeats, true);
 });
 
 test('an error response is one line of JSON', () => {

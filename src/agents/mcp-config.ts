@@ -4,6 +4,8 @@
  */
 export interface McpConfigInput {
   readonly upstreams: readonly string[];
+  /** One server for all of them, instead of one for each. */
+  readonly merged?: boolean;
   /** The session's Unix socket. */
   readonly socket: string;
   /** Absolute paths of the Node binary and our entry point. */
@@ -20,16 +22,18 @@ function quote(word: string): string {
 
 /** The `mcpServers` form that Claude Code, Gemini CLI, Cursor and others read. */
 export function renderMcpConfig(input: McpConfigInput): string {
-  const { node, main, socket, url } = input;
-  const servers = input.upstreams.map((name) => [
-    name,
+  const { node, main, socket, url, merged = false, upstreams } = input;
+  const server = (upstream?: string): object =>
     url === undefined
-      ? { command: node, args: [main, 'connect', '--socket', socket, name] }
+      ? {
+          command: node,
+          args: [main, 'connect', '--socket', socket, ...(upstream === undefined ? [] : [upstream])],
+        }
       : {
           type: 'http',
-          url: `${url}/mcp/${name}`,
+          url: upstream === undefined ? `${url}/mcp` : `${url}/mcp/${upstream}`,
           headersHelper: [node, main, 'headers', '--socket', socket].map(quote).join(' '),
-        },
-  ]);
+        };
+  const servers = merged ? [['ostiary', server()]] : upstreams.map((name) => [name, server(name)]);
   return `${JSON.stringify({ mcpServers: Object.fromEntries(servers) }, null, 2)}\n`;
 }

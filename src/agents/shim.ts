@@ -11,7 +11,8 @@ import { LineFramer } from '../lines.ts';
 
 export interface ShimOptions {
   readonly socket: string;
-  readonly upstream: string;
+  /** `null` for all of the session's upstreams as one server. */
+  readonly upstream: string | null;
   readonly stdin: Readable;
   readonly stdout: Writable;
 }
@@ -55,8 +56,9 @@ function openLines(options: ShimOptions): Promise<{ socket: Socket; first: Buffe
       }
     };
     socket.on('data', onData).on('close', onClose).on('error', onError);
+    const path = options.upstream === null ? '/mcp' : `/mcp/${options.upstream}`;
     socket.write(
-      `GET /mcp/${options.upstream} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: mcp-stdio\r\n\r\n`,
+      `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: mcp-stdio\r\n\r\n`,
     );
   });
 }

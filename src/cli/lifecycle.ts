@@ -25,6 +25,9 @@ interface StatusReport {
     starts: number;
     lastExit: string | null;
     lastProblem: string | null;
+    state: 'closed' | 'open' | 'half-open';
+    failures: number;
+    retryAfterSeconds: number;
   }[];
   readonly credentials: readonly { label: string; redactable: boolean }[];
   readonly audit: { readonly file: string; readonly seq: number };
@@ -83,6 +86,10 @@ function describe(report: StatusReport): string[] {
     lines.push(
       `upstream    ${one.name}: ${state}${one.lastExit === null ? '' : `; the last one ${one.lastExit}`}`,
     );
+    if (one.state !== 'closed')
+      lines.push(
+        `            failed ${one.failures} times in a row: ${one.state === 'open' ? `not started for ${one.retryAfterSeconds} s` : 'the next call tries again'}`,
+      );
     if (one.lastProblem !== null) lines.push(`            problem: ${one.lastProblem}`);
   }
   for (const { label, redactable } of report.credentials)

@@ -7,8 +7,10 @@ import { version } from '../paths.ts';
 function shimCommands(): Command[] {
   return [
     new Command('connect')
-      .description('stdio MCP server of one upstream; what mcp-config.json makes the agent start')
-      .argument('<upstream>')
+      .description(
+        'stdio MCP server of one upstream, or of all as one; what mcp-config.json makes the agent start',
+      )
+      .argument('[upstream]')
       .option('--socket <path>', "the session's socket, if not $OSTIARY_SOCKET"),
     new Command('headers')
       .description(

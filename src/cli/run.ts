@@ -18,6 +18,7 @@ interface RunOptions extends DaemonChoice {
   readonly profile: string;
   readonly configOut?: string;
   readonly http?: boolean;
+  readonly merged?: boolean;
   readonly env: readonly string[];
   readonly quiet?: boolean;
 }
@@ -80,7 +81,14 @@ async function run(command: string, args: readonly string[], options: RunOptions
     });
     const env = await cleanEnvironment(daemon.client, [...config.agent.env, ...options.env]);
     const url = options.http === true ? (endpoint ?? undefined) : undefined;
-    const text = renderMcpConfig({ upstreams, socket, url, node: process.execPath, main: mainFile });
+    const text = renderMcpConfig({
+      upstreams,
+      merged: options.merged === true,
+      socket,
+      url,
+      node: process.execPath,
+      main: mainFile,
+    });
     const path = resolve(options.configOut ?? join(dirname(socket), 'mcp-config.json'));
     writeNew(path, text);
     configFile = path;
@@ -122,6 +130,7 @@ export function runCommand(): Command {
     .option('--profile <name>', 'policy profile of the session', 'default')
     .option('--config <file>', 'configuration file')
     .option('--config-out <file>', 'where to write mcp-config.json (removed at the end)')
+    .option('--merged', 'one server, ostiary, for all upstreams, instead of one for each')
     .option('--http', 'servers by loopback HTTP with a headers helper, instead of the shim')
     .option(
       '--env <name>',

@@ -33,6 +33,7 @@ interface NewOptions {
   readonly label: string;
   readonly token?: boolean;
   readonly http?: boolean;
+  readonly merged?: boolean;
   readonly json?: boolean;
 }
 
@@ -47,7 +48,10 @@ async function create(options: NewOptions): Promise<void> {
     throw new Failure('daemon', 'this system does not tell whose a TCP connection is: Unix sockets only');
   const { upstreams, socket } = report;
   const url = options.http ? (report.url ?? undefined) : undefined;
-  process.stdout.write(renderMcpConfig({ upstreams, socket, url, node: process.execPath, main: mainFile }));
+  const merged = options.merged === true;
+  process.stdout.write(
+    renderMcpConfig({ upstreams, merged, socket, url, node: process.execPath, main: mainFile }),
+  );
 }
 
 async function list(options: { json?: boolean }): Promise<void> {
@@ -69,6 +73,7 @@ export function sessionCommand(): Command {
     .description('open a session and print the mcp-config.json of its client')
     .option('--profile <name>', 'policy profile', 'default')
     .option('--label <text>', 'shown in the audit log and in session list', '')
+    .option('--merged', 'one server, ostiary, for all upstreams, instead of one for each')
     .option('--http', 'servers by loopback HTTP with a headers helper, instead of the shim')
     .option(
       '--token',

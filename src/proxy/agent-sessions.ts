@@ -15,6 +15,8 @@ export interface AgentSessionsPorts {
   readonly agents: AgentPlane;
   readonly desk: Desk;
   readonly audit: Audit;
+  /** Ends what upstreams keep open for one session. */
+  readonly endUpstreams: (session: string) => Promise<void>;
   /** Private; each session gets a directory in it. */
   readonly directory: string;
 }
@@ -59,9 +61,10 @@ export class AgentSessions {
   }
 
   async #clear({ id }: Session, reason: string): Promise<void> {
-    const { agents, desk, audit, directory } = this.#ports;
+    const { agents, desk, audit, directory, endUpstreams } = this.#ports;
     audit.note({ event: 'session.closed', session: id, reason });
     await desk.closeSession(id, 'the session has ended');
+    await endUpstreams(id);
     const server = this.#servers.get(id);
     this.#servers.delete(id);
     if (server !== undefined) agents.close(server);

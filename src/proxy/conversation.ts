@@ -1,7 +1,7 @@
 /**
  * One MCP conversation: a client, and the open upstream that answers it. Legacy clients open one with `initialize` and
  * keep it; in the modern era each POST is one of its own, and each line connection. Ids pass through unchanged; where
- * several clients share an upstream, they are told apart behind it (`upstreams/mux.ts`), so nothing can cross (B10).
+ * several clients share an upstream, they are told apart behind it (`upstreams/mux`), so nothing can cross (B10).
  *
  * Messages of the client reach the upstream in the order in which they came; answers go to the request that they
  * belong to, everything else to that request's stream while it is the only one, or to the standing stream.
@@ -14,6 +14,7 @@ import { type ClientMessage, type Envelope, isId, type MessageId, ownMessage } f
 import { limits } from '../limits.ts';
 import type { Era } from '../revisions.ts';
 import { type Answer, redact } from '../upstreams/answer.ts';
+import { answerTimeoutMs } from '../upstreams/timeouts.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from '../upstreams/upstream.ts';
 import { AskedRequests } from './asked.ts';
 import type { CallOutcome } from './audit/record.ts';
@@ -39,6 +40,8 @@ export interface ConversationPorts {
   ) => Promise<Refusal | undefined>;
   readonly open: (grant: Grant, era: Era, events: UpstreamEvents) => Promise<Upstream | Refusal>;
   readonly limits: UpstreamLimits;
+  /** A list of tools, before it is filtered. */
+  readonly listed?: (bytes: Buffer) => void;
   /** Filters lists; `null` when one cannot be read. */
   readonly filter: (method: string, bytes: Buffer) => Buffer | null;
   /** A request that was forwarded has ended. */
@@ -182,12 +185,10 @@ export class Conversation implements Front {
     return upstream.send(grant, message);
   }
 
-  #timer({ method }: ClientMessage, id: MessageId, upstream: Upstream): NodeJS.Timeout | null {
-    const { startTimeoutMs, callTimeoutMs } = this.#ports.limits;
+  #timer(message: ClientMessage, id: MessageId, upstream: Upstream): NodeJS.Timeout | null {
     // It is answered when the subscription ends.
-    if (method === 'subscriptions/listen') return null;
-    const wait = method === 'initialize' ? startTimeoutMs : callTimeoutMs;
-    return setTimeout(() => this.#timeout(id, upstream), wait);
+    if (message.method === 'subscriptions/listen') return null;
+    return setTimeout(() => this.#timeout(id, upstream), answerTimeoutMs(this.#ports.limits, message));
   }
 
   /** The usual end of a cancelled request: the upstream gives no answer (MCP, "Cancellation"). */
@@ -219,6 +220,7 @@ export class Conversation implements Front {
     return {
       onAnswer: (answer) => this.#receive(answer),
       onNoAnswer: (id, refusal) => {
+        if (this.#handshake?.lost(id, refusal)) return;
         const pending = id === null ? undefined : this.#pending.sent(id);
         if (pending === undefined) this.#ports.dropped(`a message of no known request: ${refusal.reason}`);
         else this.#fail(pending, refusal, 'error');
@@ -279,6 +281,7 @@ export class Conversation implements Front {
       return;
     }
     const clean = redact(answer);
+    if (clean !== null && pending.method === 'tools/list') this.#ports.listed?.(clean.bytes);
     const bytes = clean === null || failed ? clean?.bytes : this.#ports.filter(pending.method, clean.bytes);
     if (clean === null || bytes == null) {
       const refusal = refuse('answer_withheld', 'the answer could not be cleaned and is withheld');

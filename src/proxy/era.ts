@@ -6,6 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import { type Refusal, refuse } from '../errors.ts';
 import type { ClientMessage } from '../jsonrpc.ts';
 import { type Era, isLegacyVersion, legacyVersions, metaKeys } from '../revisions.ts';
+import { mismatchedHeader, type ToolHeaders } from '../upstreams/http/tool-headers.ts';
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -51,6 +52,9 @@ export function checkVersionHeader(header: string | undefined): Refusal | undefi
     : unsupportedVersion(legacyVersions, header);
 }
 
+/** What modern revisions took out; upstreams would only say so too, if what a policy judges were there. */
+const removedMethods: ReadonlySet<string> = new Set(['resources/subscribe', 'resources/unsubscribe']);
+
 /** What every modern request must carry (MCP 2026-07-28, "Base Protocol", "_meta"). */
 export function checkEnvelope(message: ClientMessage): Refusal | undefined {
   if (message.kind === 'notification') return undefined;
@@ -61,53 +65,38 @@ export function checkEnvelope(message: ClientMessage): Refusal | undefined {
     return refuse('bad_envelope', `expected "params._meta" to hold "${metaKeys.protocolVersion}"`);
   if (!isObject(envelope[metaKeys.clientCapabilities]))
     return refuse('bad_envelope', `expected "params._meta" to hold "${metaKeys.clientCapabilities}"`);
+  if (removedMethods.has(message.method))
+    return refuse('unknown_method', `the modern protocol has no method ${message.method}`);
   return undefined;
-}
-
-/** The member of `params` that `Mcp-Name` repeats. */
-const named: Readonly<Record<string, string>> = {
-  'tools/call': 'name',
-  'prompts/get': 'name',
-  'resources/read': 'uri',
-  'tasks/get': 'taskId',
-  'tasks/update': 'taskId',
-  'tasks/cancel': 'taskId',
-};
-
-function mismatch(header: string, what: string): Refusal {
-  return refuse('header_mismatch', `header mismatch: ${header} ${what}`);
 }
 
 /**
  * What headers say about a modern request has to be what its body says: whoever routes or judges by the one must not
  * be fooled about the other (MCP 2026-07-28, "Streamable HTTP", "Server Validation"; C2).
+ * @param tools what is known of the upstream's tools: some of their arguments are repeated in headers
  */
-export function checkHeaders(request: IncomingMessage, message: ClientMessage): Refusal | undefined {
-  const header = (name: string): string | undefined => {
-    const values = request.headersDistinct[name] ?? [];
-    return values.length === 1 ? values[0] : undefined;
-  };
-  const version = header('mcp-protocol-version');
-  if (version === undefined) return mismatch('MCP-Protocol-Version', 'is missing or repeated');
-  const own = envelopeVersion(message);
-  if (own !== undefined && own !== version)
-    return mismatch('MCP-Protocol-Version', 'differs from the version in the body');
-  if (message.kind !== 'request') return undefined;
-  const method = header('mcp-method');
-  if (method === undefined) return mismatch('Mcp-Method', 'is missing or repeated');
-  if (method !== message.method) return mismatch('Mcp-Method', 'differs from the method in the body');
-  const key = named[message.method];
-  const value = key === undefined ? undefined : message.params[key];
-  if (key === undefined || typeof value !== 'string') return undefined;
-  const name = header('mcp-name');
-  if (name === undefined) return mismatch('Mcp-Name', 'is missing or repeated');
-  if (decodeHeaderValue(name) !== value) return mismatch('Mcp-Name', `differs from "params.${key}"`);
-  return undefined;
+export function checkHeaders(
+  request: IncomingMessage,
+  message: ClientMessage,
+  tools: ToolHeaders,
+): Refusal | undefined {
+  const once: Record<string, string | undefined> = {};
+  for (const [name, values = []] of Object.entries(request.headersDistinct))
+    once[name] = values.length === 1 ? values[0] : undefined;
+  const version = envelopeVersion(message);
+  // A notification may go without an envelope, and then has no version to compare with.
+  if (once['mcp-protocol-version'] === undefined) return mismatch('MCP-Protocol-Version');
+  if (message.kind !== 'request') {
+    const differs = version !== undefined && version !== once['mcp-protocol-version'];
+    return differs ? mismatch('MCP-Protocol-Version') : undefined;
+  }
+  const header = mismatchedHeader(message, tools, once);
+  return header === null ? undefined : mismatch(header);
 }
 
-const SENTINEL = /^=\?base64\?([A-Za-z0-9+/]*={0,2})\?=$/;
-
-function decodeHeaderValue(value: string): string {
-  const inner = SENTINEL.exec(value)?.[1];
-  return inner === undefined ? value : Buffer.from(inner, 'base64').toString();
+function mismatch(header: string): Refusal {
+  return refuse(
+    'header_mismatch',
+    `header mismatch: ${header} is missing, repeated or differs from the body`,
+  );
 }

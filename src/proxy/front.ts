@@ -19,6 +19,15 @@ export interface Sink {
   abandon(): void;
 }
 
+/** For messages that get no answer. */
+export const noAnswer: Sink = {
+  open: false,
+  takesMessages: false,
+  message: () => true,
+  answer: () => true,
+  abandon: () => {},
+};
+
 export interface Front {
   /** Unguessable; the `Mcp-Session-Id` of HTTP clients. */
   readonly id: string;

@@ -9,7 +9,9 @@ export type Route =
   | { readonly to: 'health' }
   /** A fresh bearer token for the session whose socket this is. */
   | { readonly to: 'token' }
-  | { readonly to: 'mcp'; readonly upstream: string };
+  | { readonly to: 'mcp'; readonly upstream: string }
+  /** All upstreams of the session's profile as one. */
+  | { readonly to: 'merged' };
 
 /** Which of our listeners took the connection. */
 export type Listener =
@@ -57,10 +59,10 @@ function checkPath(request: IncomingMessage, listener: Listener): Route | Refusa
   if (target === '/token' && listener.kind === 'session')
     return method === 'POST' ? { to: 'token' } : refuse('method_not_allowed', 'expected POST');
   const upstream = MCP_PATH.exec(target)?.[1];
-  if (upstream === undefined) return refuse('not_found', 'no such path');
+  if (upstream === undefined && target !== '/mcp') return refuse('not_found', 'no such path');
   if (method !== 'POST' && method !== 'GET' && method !== 'DELETE')
     return refuse('method_not_allowed', 'expected POST, GET or DELETE');
-  return { to: 'mcp', upstream };
+  return upstream === undefined ? { to: 'merged' } : { to: 'mcp', upstream };
 }
 
 export function guard(request: IncomingMessage, listener: Listener): Route | Refusal {

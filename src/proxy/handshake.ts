@@ -4,7 +4,7 @@
  */
 import type { Grant } from '../auth/grant.ts';
 import { type Refusal, refuse } from '../errors.ts';
-import type { ClientMessage, Envelope } from '../jsonrpc.ts';
+import type { ClientMessage, Envelope, MessageId } from '../jsonrpc.ts';
 import type { Upstream } from '../upstreams/upstream.ts';
 
 export class Handshake {
@@ -64,6 +64,13 @@ export class Handshake {
     this.#replayed(
       failed ? refuse('upstream_unavailable', 'the restarted upstream refused initialize') : undefined,
     );
+    return true;
+  }
+
+  /** Whether what gets no answer is the replay, which then comes to nothing. */
+  lost(id: MessageId | null, refusal: Refusal): boolean {
+    if (this.#replayed === null || id !== this.#initialize?.id) return false;
+    this.#replayed(refusal);
     return true;
   }
 

@@ -9,16 +9,22 @@ import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import { members, skipSpace } from '../json.ts';
 import { type ClientMessage, type MessageId, parseClientMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
-import { checkEnvelope, checkHeaders, checkVersionHeader, eraOf } from './era.ts';
+import { ToolHeaders } from '../upstreams/http/tool-headers.ts';
+import { checkEnvelope, checkHeaders, checkVersionHeader, eraOf, otherEra } from './era.ts';
 import type { Front, Sink } from './front.ts';
 import { refusalResponse, statusOf } from './wire.ts';
 
+/** `upstream` is `null` for all of the session's as one. */
 export interface FrontDesk {
-  readonly open: (caller: Caller, upstream: string) => Front | Refusal;
-  readonly find: (caller: Caller, upstream: string, id: string) => Front | Refusal;
+  readonly open: (caller: Caller, upstream: string | null) => Front | Refusal;
+  readonly find: (caller: Caller, upstream: string | null, id: string) => Front | Refusal;
+  /** What has been seen of the upstream's tools. */
+  readonly toolsOf: (upstream: string) => ToolHeaders;
   /** For one request of the modern era, or one line connection that speaks it. */
   readonly openStateless: (caller: Caller, upstream: string) => Front | Refusal;
 }
+
+const noTools = new ToolHeaders();
 
 const JSON_TYPE = 'application/json';
 const STREAM_TYPE = 'text/event-stream';
@@ -220,7 +226,12 @@ function protocolVersion(request: IncomingMessage): string | undefined {
   return request.headersDistinct['mcp-protocol-version']?.[0];
 }
 
-function findConversation(desk: FrontDesk, caller: Caller, upstream: string, request: IncomingMessage) {
+function findConversation(
+  desk: FrontDesk,
+  caller: Caller,
+  upstream: string | null,
+  request: IncomingMessage,
+) {
   const id = sessionId(request);
   return id === undefined
     ? refuse('bad_message', 'expected one Mcp-Session-Id header')
@@ -235,7 +246,7 @@ function watch(response: ServerResponse, conversation: Front, sink: Sink): void 
 export async function handlePost(
   desk: FrontDesk,
   caller: Caller,
-  upstream: string,
+  upstream: string | null,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -273,16 +284,18 @@ export async function handlePost(
 async function postStateless(
   desk: FrontDesk,
   caller: Caller,
-  upstream: string,
+  upstream: string | null,
   message: ClientMessage,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const malformed = checkHeaders(request, message) ?? checkEnvelope(message);
-  if (malformed !== undefined) return sendRefusal(response, malformed, message.id);
-  const front = desk.openStateless(caller, upstream);
-  if (isRefusal(front)) return sendRefusal(response, front, message.id);
+  const tools = upstream === null ? noTools : desk.toolsOf(upstream);
+  const malformed = checkHeaders(request, message, tools) ?? checkEnvelope(message);
   const sink = new StatelessResponse(request, response);
+  if (malformed !== undefined) return sink.refuse(malformed, message.id);
+  // All upstreams as one speak the legacy era alone, whatever each of them speaks.
+  const front = upstream === null ? otherEra(message) : desk.openStateless(caller, upstream);
+  if (isRefusal(front)) return sendRefusal(response, front, message.id);
   watch(response, front, sink);
   response.on('close', () => void front.close('the client hung up'));
   const refusal = await front.take(message, sink);
@@ -293,7 +306,7 @@ async function postStateless(
 export function handleGet(
   desk: FrontDesk,
   caller: Caller,
-  upstream: string,
+  upstream: string | null,
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
@@ -316,7 +329,7 @@ export function handleGet(
 export function handleDelete(
   desk: FrontDesk,
   caller: Caller,
-  upstream: string,
+  upstream: string | null,
   request: IncomingMessage,
   response: ServerResponse,
 ): void {

@@ -45,7 +45,7 @@ class LineSink implements Sink {
 
 export interface LinePorts {
   /** For the messages of the modern era. */
-  readonly openStateless: () => Front | Refusal;
+  readonly openStateless: (message: ClientMessage) => Front | Refusal;
 }
 
 /** Serves an upgraded socket until either side ends it. */
@@ -67,7 +67,7 @@ export function serveLines(legacy: Front, ports: LinePorts, socket: Socket, head
   const frontFor = (message: ClientMessage): Front | Refusal => {
     if (eraOf(message, undefined) === 'legacy') return legacy;
     if (modern === undefined || isRefusal(modern)) {
-      modern = ports.openStateless();
+      modern = ports.openStateless(message);
       if (!isRefusal(modern)) use(modern);
     }
     return modern;

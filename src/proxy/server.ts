@@ -15,7 +15,10 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono } from 'hono';
 import type { Caller, Claim, Peer, Sessions } from '../auth/session.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
+import type { ClientMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
+import { otherEra } from './era.ts';
+import type { Front } from './front.ts';
 import { guard, type Listener, type Route } from './guard.ts';
 import { type FrontDesk, handleDelete, handleGet, handlePost, sendRefusal } from './http.ts';
 import { serveLines } from './line.ts';
@@ -39,7 +42,13 @@ interface Connection {
   session: string | null;
 }
 
-type Bindings = HttpBindings & { readonly caller: Caller; readonly route: Route & { to: 'mcp' } };
+type McpRoute = Route & { to: 'mcp' | 'merged' };
+type Bindings = HttpBindings & { readonly caller: Caller; readonly route: McpRoute };
+
+/** `null` for all upstreams as one. */
+function upstreamOf(route: McpRoute): string | null {
+  return route.to === 'mcp' ? route.upstream : null;
+}
 
 /** Who asks: the guard has been passed, the peer is known. */
 function claimOf(request: IncomingMessage, listener: Listener): Claim {
@@ -161,6 +170,7 @@ export class AgentPlane {
   ): Promise<void> {
     const identified = await this.#identify(request);
     if (isRefusal(identified)) {
+      response.setHeader('connection', 'close');
       sendRefusal(response, identified);
       // Who has no business here holds no connection either; but closing on a body that still arrives would reset the
       // connection, and the refusal with it.
@@ -180,17 +190,19 @@ export class AgentPlane {
       const token = sessions.mintToken(context.env.caller.session.id);
       return token === null ? context.body(null, 404) : context.json({ token });
     });
-    app.post('/mcp/:upstream', async ({ env }) => {
-      await handlePost(desk, env.caller, env.route.upstream, env.incoming, env.outgoing);
+    // Which of the two it is, the guard has decided: by the raw target.
+    const mcp = ['/mcp', '/mcp/:upstream'];
+    app.on('POST', mcp, async ({ env }) => {
+      await handlePost(desk, env.caller, upstreamOf(env.route), env.incoming, env.outgoing);
       return RESPONSE_ALREADY_SENT;
     });
-    app.get('/mcp/:upstream', ({ env }) => {
+    app.on('GET', mcp, ({ env }) => {
       env.outgoing.once('close', sessions.hold(env.caller.session.id));
-      handleGet(desk, env.caller, env.route.upstream, env.incoming, env.outgoing);
+      handleGet(desk, env.caller, upstreamOf(env.route), env.incoming, env.outgoing);
       return RESPONSE_ALREADY_SENT;
     });
-    app.delete('/mcp/:upstream', ({ env }) => {
-      handleDelete(desk, env.caller, env.route.upstream, env.incoming, env.outgoing);
+    app.on('DELETE', mcp, ({ env }) => {
+      handleDelete(desk, env.caller, upstreamOf(env.route), env.incoming, env.outgoing);
       return RESPONSE_ALREADY_SENT;
     });
     return getRequestListener(
@@ -220,11 +232,14 @@ export class AgentPlane {
   }
 
   #openLines(request: IncomingMessage, { route, caller }: { route: Route; caller: Caller | null }) {
-    if (route.to !== 'mcp' || caller === null) return refuse('not_found', 'no such path');
+    if ((route.to !== 'mcp' && route.to !== 'merged') || caller === null)
+      return refuse('not_found', 'no such path');
     if (request.headers.upgrade !== 'mcp-stdio') return refuse('bad_message', 'expected Upgrade: mcp-stdio');
-    const conversation = this.#ports.desk.open(caller, route.upstream);
+    const upstream = upstreamOf(route);
+    const conversation = this.#ports.desk.open(caller, upstream);
     if (isRefusal(conversation)) return conversation;
-    const openStateless = () => this.#ports.desk.openStateless(caller, route.upstream);
+    const openStateless = (message: ClientMessage): Front | Refusal =>
+      upstream === null ? otherEra(message) : this.#ports.desk.openStateless(caller, upstream);
     return { conversation, caller, openStateless };
   }
 }

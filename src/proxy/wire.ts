@@ -28,6 +28,11 @@ function outside(code: RefusalCode): { status: number; rpc: number } {
       return { status: 415, rpc: 415 };
     case 'bad_message':
       return { status: 400, rpc: -32600 };
+    // Not 404, which ends the session of an HTTP client.
+    case 'unknown_method':
+      return { status: 400, rpc: -32601 };
+    case 'unknown_name':
+      return { status: 400, rpc: -32602 };
     case 'unsupported_version':
       return { status: 400, rpc: -32022 };
     case 'header_mismatch':

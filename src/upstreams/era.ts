@@ -9,16 +9,16 @@ import { version } from '../paths.ts';
 import { isLegacyVersion, metaKeys, modernErrors, modernVersions } from '../revisions.ts';
 import type { ServerMessage, TransportEvents } from './transport.ts';
 
-export type Era =
+export type EraVerdict =
   /** `supportedVersions` as the server names them; empty when it refused without naming any. */
   { readonly era: 'modern'; readonly supportedVersions: readonly string[] } | { readonly era: 'legacy' };
 
-const legacy: Era = { era: 'legacy' };
+const legacy: EraVerdict = { era: 'legacy' };
 
 /** Fed with the transport's events while it runs; each consumes what belongs to the probe and says so. */
 export interface Probe {
   /** A refusal is no verdict: the server could not be asked. */
-  readonly verdict: Promise<Era | Refusal>;
+  readonly verdict: Promise<EraVerdict | Refusal>;
   readonly onMessage: (message: ServerMessage) => boolean;
   readonly onNoAnswer: (id: MessageId | null, refusal: Refusal) => boolean;
   readonly onExit: TransportEvents['onExit'];
@@ -29,13 +29,13 @@ function stringsIn(value: unknown): readonly string[] {
 }
 
 /** A server may know `server/discover` and be legacy all the same: when it names legacy versions alone. */
-function modern(supportedVersions: readonly string[]): Era {
+function modern(supportedVersions: readonly string[]): EraVerdict {
   if (supportedVersions.length > 0 && supportedVersions.every(isLegacyVersion)) return legacy;
   return { era: 'modern', supportedVersions };
 }
 
 /** @param bytes a JSON-RPC response to `server/discover` */
-export function readEra(bytes: Buffer): Era {
+export function readEra(bytes: Buffer): EraVerdict {
   let response: {
     result?: { supportedVersions?: unknown } | null;
     error?: { code?: unknown; data?: { supported?: unknown } | null } | null;
@@ -58,7 +58,7 @@ export function readEra(bytes: Buffer): Era {
  * What the absence of a JSON-RPC answer says. HTTP statuses are in `data.status`: 401, 403 and 5xx speak of credentials
  * and health, not of the era, and neither does a connection that failed.
  */
-function readRefusal(refusal: Refusal): Era | Refusal {
+function readRefusal(refusal: Refusal): EraVerdict | Refusal {
   const status = refusal.data?.status;
   if (typeof status !== 'number' || status < 400 || status >= 500) return refusal;
   return status === 401 || status === 403 ? refusal : legacy;
@@ -69,11 +69,15 @@ function readRefusal(refusal: Refusal): Era | Refusal {
  * @param send sends one message on it
  * @param id unlike any that is in flight
  */
-export function probeEra(send: (message: ClientMessage) => Refusal | undefined, id: MessageId): Probe {
-  let settle: (verdict: Era | Refusal) => void = () => {};
-  const verdict = new Promise<Era | Refusal>((resolve) => {
+export function probeEra(
+  send: (message: ClientMessage) => Refusal | undefined,
+  id: MessageId,
+  timeoutMs: number = limits.eraProbeMs,
+): Probe {
+  let settle: (verdict: EraVerdict | Refusal) => void = () => {};
+  const verdict = new Promise<EraVerdict | Refusal>((resolve) => {
     // Some legacy servers are silent until `initialize`.
-    const timer = setTimeout(() => resolve(legacy), limits.eraProbeMs);
+    const timer = setTimeout(() => resolve(legacy), timeoutMs);
     settle = (seen) => {
       clearTimeout(timer);
       resolve(seen);

@@ -35,8 +35,8 @@ export class Handover {
 
   /** The connection as one that opens at once; for its next and only user. */
   readonly take: OpenTransport = (_grant, events) => {
-    // Not before the caller has the transport: no listener is told anything from inside of `open`.
-    setImmediate(() => this.listen(events));
+    // Nobody is told anything before he has the transport.
+    queueMicrotask(() => this.listen(events));
     return Promise.resolve(this.transport);
   };
 }

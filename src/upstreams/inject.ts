@@ -1,6 +1,6 @@
 /**
- * Where secrets leave ostiary for a stdio upstream: the environment of that one child. Never argv, which every local user
- * can read (A5).
+ * Where secrets leave ostiary: the environment of one stdio upstream's child, never argv, which every local user can read
+ * (A5); the header fields of requests to one HTTP upstream's own origin, never its URL, which servers and proxies log.
  */
 import { isUtf8 } from 'node:buffer';
 import { reveal } from '../credentials/reveal.ts';
@@ -51,4 +51,80 @@ export function injectEnvironment(
     labels.add(secret.label);
   }
   return { env: Object.fromEntries(variables), labels: [...labels] };
+}
+
+export interface InjectedHeaders {
+  readonly headers: Record<string, string>;
+  /** The labels of the secrets that `headers` holds, each once. */
+  readonly labels: string[];
+}
+
+/** A field name (RFC 9110, section 5.1). */
+const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/** What the transport itself says; two of one would be two meanings. */
+const ownFields =
+  /^(?:accept|accept-encoding|connection|content-(?:length|type|encoding)|expect|host|keep-alive|last-event-id|mcp-(?:method|name|param-.*|protocol-version|session-id)|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i;
+
+/**
+ * Header fields are sent as Latin-1, and a line break in one starts the next. Control characters, and white space that
+ * receivers strip at either end, would silently make it another credential.
+ */
+function fieldProblem(value: string): string | null {
+  if (/[\r\n]/.test(value)) return 'contains a line break';
+  if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) return 'has characters that no header can hold';
+  return /^[ \t]|[ \t]$/.test(value) ? 'starts or ends with white space' : null;
+}
+
+function fieldText(field: string, secret: Secret): string {
+  const bytes = reveal(secret, `header field ${field} of requests to one upstream`);
+  const value = isUtf8(bytes) ? bytes.toString('utf8') : null;
+  const refused = value === null ? 'is not valid UTF-8' : fieldProblem(value);
+  if (value === null || refused !== null)
+    throw new Failure('credential', `${secret.label} ${refused}: it cannot be put into ${field}`, {
+      hint: 'store the credential as the header value that the upstream expects',
+    });
+  return value;
+}
+
+/**
+ * The configured header fields of the requests to one upstream.
+ * @param literals field → value that is not secret
+ * @param secrets field → secret that is the whole value
+ * @param bearer goes into `Authorization: Bearer …`
+ * @throws {Failure} a value that cannot be a field, a name that is none or is the transport's own, or a field that is
+ *   given twice; the message names labels and fields, never values
+ */
+export function injectHeaders(
+  literals: Readonly<Record<string, string>>,
+  secrets: Readonly<Record<string, Secret>>,
+  bearer?: Secret,
+): InjectedHeaders {
+  const fields = new Map<string, readonly [field: string, value: string]>();
+  const labels = new Set<string>();
+  const put = (field: string, value: () => string): void => {
+    if (!FIELD_NAME.test(field))
+      throw new Failure('config', `not the name of a header: ${JSON.stringify(field)}`);
+    if (ownFields.test(field)) throw new Failure('config', `the header ${field} is set by ostiary itself`);
+    if (fields.has(field.toLowerCase()))
+      throw new Failure('config', `the header ${field} is given twice`, {
+        hint: `keep one of headers, secrets and bearer for ${field}`,
+      });
+    fields.set(field.toLowerCase(), [field, value()]);
+  };
+  for (const [field, value] of Object.entries(literals))
+    put(field, () => {
+      const refused = fieldProblem(value);
+      if (refused !== null) throw new Failure('config', `the value of the header ${field} ${refused}`);
+      return value;
+    });
+  for (const [field, secret] of Object.entries(secrets)) {
+    put(field, () => fieldText(field, secret));
+    labels.add(secret.label);
+  }
+  if (bearer !== undefined) {
+    put('Authorization', () => `Bearer ${fieldText('Authorization', bearer)}`);
+    labels.add(bearer.label);
+  }
+  return { headers: Object.fromEntries(fields.values()), labels: [...labels] };
 }

@@ -3,6 +3,7 @@ import type { Grant } from '../auth/grant.ts';
 import type { Refusal } from '../errors.ts';
 import type { ClientMessage, MessageId } from '../jsonrpc.ts';
 import type { Answer } from './answer.ts';
+import type { Timeouts } from './timeouts.ts';
 
 export interface UpstreamEvents {
   readonly onAnswer: (answer: Answer) => void;
@@ -25,7 +26,4 @@ export interface Upstream {
 }
 
 /** What a conversation needs to know of an upstream before it opens one. */
-export interface UpstreamLimits {
-  readonly startTimeoutMs: number;
-  readonly callTimeoutMs: number;
-}
+export type UpstreamLimits = Timeouts;

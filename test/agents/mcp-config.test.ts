@@ -38,6 +38,19 @@ describe('renderMcpConfig', () => {
     });
   });
 
+  test('merged: one server for all', () => {
+    const upstreams = ['a', 'b'];
+    const args = ['/opt/o/main.js', 'connect', '--socket', '/run/o/agent.sock'];
+    assert.deepEqual(JSON.parse(renderMcpConfig({ ...base, upstreams, merged: true })), {
+      mcpServers: { ostiary: { command: '/usr/bin/node', args } },
+    });
+    const byHttp = JSON.parse(
+      renderMcpConfig({ ...base, upstreams, merged: true, url: 'http://127.0.0.1:1' }),
+    );
+    assert.deepEqual(Object.keys(byHttp.mcpServers), ['ostiary']);
+    assert.equal(byHttp.mcpServers.ostiary.url, 'http://127.0.0.1:1/mcp');
+  });
+
   test('the helper survives a shell, whatever the paths are', () => {
     const odd = '/tmp/it\'s $(touch x) `y` "z"\\ ; & | * \n';
     const text = renderMcpConfig({

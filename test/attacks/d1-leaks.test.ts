@@ -42,6 +42,20 @@ const requests: readonly Message[] = [
   { method: 'acme/unknown' },
 ];
 
+/** The same where all upstreams are one. */
+function merged({ method = '', params = {} }: Message): Message {
+  const { name, uri, ref } = params;
+  return {
+    method,
+    params: {
+      ...params,
+      ...(typeof name === 'string' && { name: `leaky__${name}` }),
+      ...(typeof uri === 'string' && { uri: `leaky+${uri}` }),
+      ...(ref !== undefined && { ref: { type: 'ref/prompt', name: 'leaky__leak' } }),
+    },
+  };
+}
+
 const answerTo = (question: Message): Message => ({
   jsonrpc: '2.0',
   id: question.id ?? null,
@@ -58,6 +72,7 @@ interface Transcript {
 async function converse(
   ask: (message: Message) => Promise<Message | undefined>,
   notify: (message: Message) => Promise<void>,
+  first: readonly Message[] = requests,
 ): Promise<void> {
   let id = 0;
   const request = ({ method, params = {} }: Message) => {
@@ -73,14 +88,14 @@ async function converse(
   await request({ method: 'initialize', params: initializeParams('2025-11-25', capabilities) });
   await notify({ jsonrpc: '2.0', method: 'notifications/initialized' });
   const answers = new Map<Message, Message | undefined>();
-  for (const one of requests) answers.set(one, await request(one));
-  const tools = answers.get(requests[0] as Message)?.result?.tools as { name: string }[];
+  for (const one of first) answers.set(one, await request(one));
+  const tools = answers.get(first[0] as Message)?.result?.tools as { name: string }[];
   assert.ok(tools.length > 40, 'the list of tools came');
   for (const { name } of tools) await request({ method: 'tools/call', params: { name, arguments: {} } });
 }
 
-async function overLines(socketPath: string): Promise<Transcript> {
-  const client = await LineClient.upgrade({ socketPath }, '/mcp/leaky');
+async function overLines(socketPath: string, path = '/mcp/leaky'): Promise<Transcript> {
+  const client = await LineClient.upgrade({ socketPath }, path);
   let answered = 0;
   const answerAll = (): void => {
     for (; answered < client.lines.length; answered++) {
@@ -92,6 +107,7 @@ async function overLines(socketPath: string): Promise<Transcript> {
   await converse(
     (message) => client.request(message.method as string, message.params, { id: message.id as number }),
     (message) => client.notify(message.method as string, message.params),
+    path === '/mcp' ? requests.map(merged) : requests,
   );
   clearInterval(pump);
   await client.close();
@@ -202,6 +218,12 @@ for (const [kind, tail] of [
       const transcript = await overLines((await daemon().newSession()).socket);
       assert.deepEqual(leaksIn(transcript.received), []);
       assertTried(transcript, 'line');
+    });
+
+    test('D1 D2 D6: no byte of the merged endpoint shows the secret', async () => {
+      const transcript = await overLines((await daemon().newSession()).socket, '/mcp');
+      assert.deepEqual(leaksIn(transcript.received), []);
+      assertTried(transcript, 'merged');
     });
 
     for (const style of ['stream', 'json and a GET stream'] as const)

@@ -152,6 +152,14 @@ test('there is a limit of sessions, and room again when one has ended', () => {
   open();
 });
 
+test('the limit of sessions can be set', () => {
+  const sessions = new Sessions({ onEnd: () => {}, limit: 1 });
+  const wanted = { profile: 'p', uid: 1000, label: '', leased: false };
+  assert.ok(!isRefusal(sessions.create(wanted)));
+  const beyond = sessions.create(wanted);
+  assert.ok(isRefusal(beyond) && beyond.reason === '1 sessions are open');
+});
+
 test('B5: a uid is known while it has a session', () => {
   const { sessions, open } = setUp();
   assert.equal(sessions.knowsUid(1000), false);

@@ -81,7 +81,7 @@ describe('a wrong command line: exit code 2, what is wrong on stderr', { concurr
     [['headers'], /^ostiary: expected --socket PATH, or OSTIARY_SOCKET/],
     [
       ['connect', '--socket', '/x', 'a', 'b'],
-      /^ostiary: usage: ostiary connect \[--socket PATH\] UPSTREAM\n/,
+      /^ostiary: usage: ostiary connect \[--socket PATH\] \[UPSTREAM\]\n/,
     ],
     [['audit', 'tail', '-n', 'many'], /^ostiary: option '-n, --lines <n>' argument 'many' is invalid/],
   ];

@@ -84,6 +84,26 @@ test('up, status, up again, down, down again', async (t) => {
   assert.deepEqual(home.remains(), []);
 });
 
+test('status says when an upstream is left alone', async (t) => {
+  const home = new Home(t);
+  home.configure({ broken: { ...fixtureServer('chatty'), env: { CRASH: '1' } } });
+  await home.up();
+  const call = async (): Promise<string> => (await home.ostiary(['call', 'broken', 'echo', '{}'])).stderr;
+  for (let i = 0; i < 3; i++) assert.match(await call(), /upstream broken exited with code 3/);
+  assert.match(await call(), /failed 3 times in a row, and last exited with code 3; retry in [1-5] s/);
+  assert.match(
+    await home.ok(['status']),
+    /^upstream {4}broken: 0 running, 3 started; the last one exited with code 3\n {12}failed 3 times in a row: not started for [1-5] s$/m,
+  );
+  const { upstreams: reported } = JSON.parse(await home.ok(['status', '--json'])) as {
+    upstreams: { state: string; failures: number; retryAfterSeconds: number }[];
+  };
+  const [broken] = reported;
+  assert.deepEqual([broken?.state, broken?.failures], ['open', 3]);
+  assert.match(home.log(), /"upstream":"broken".*keeps failing/);
+  await home.ok(['down']);
+});
+
 test('two at the same time: one wins, the other says so', async (t) => {
   const home = new Home(t);
   home.configure(upstreams);

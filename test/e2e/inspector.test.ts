@@ -3,83 +3,32 @@
  * than we do (and runs on ours), so it is no dependency: installed on demand, from a lock of its own.
  */
 import assert from 'node:assert/strict';
-import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, type TestContext, test } from 'node:test';
 import { mainFile } from '../../src/cli/main-file.ts';
 import { packageRoot } from '../../src/paths.ts';
+import { type Installed, install } from '../support/install.ts';
 import { canary, scanForLeaks } from '../support/leaks.ts';
 import { everythingServer } from '../support/servers.ts';
 import { watchCommandLines } from './command-lines.ts';
 import { finished, Home, type Result } from './home.ts';
 
 const manifests = join(packageRoot, 'test', 'e2e', 'inspector');
-
-/** `npm ci` into the cache directory of this checkout, once per lock; why not, if it fails. */
-function install(): { bin: string } | { skip: string } {
-  const lock = join(manifests, 'package-lock.json');
-  const digest = createHash('sha256').update(readFileSync(lock)).digest('hex').slice(0, 16);
-  const cache = join(packageRoot, 'node_modules', '.cache');
-  const place = join(cache, `ostiary-inspector-${digest}`);
-  const bin = join(
-    'node_modules',
-    '@modelcontextprotocol',
-    'inspector',
-    'clients',
-    'launcher',
-    'build',
-    'index.js',
-  );
-  if (existsSync(join(place, bin))) return { bin: join(place, bin) };
-  const fresh = `${place}.${process.pid}`;
-  mkdirSync(fresh, { recursive: true });
-  for (const name of ['package.json', 'package-lock.json'])
-    copyFileSync(join(manifests, name), join(fresh, name));
-  const flags = [
-    'ci',
-    '--ignore-scripts',
-    '--omit=optional',
-    '--no-audit',
-    '--no-fund',
-    '--loglevel=error',
-    '--fetch-retries=1',
-    '--fetch-retry-mintimeout=500',
-    '--fetch-retry-maxtimeout=1000',
-  ];
-  const npm: SpawnSyncReturns<string> = spawnSync('npm', flags, {
-    cwd: fresh,
-    encoding: 'utf8',
-    timeout: 120_000,
-  });
-  if (npm.status === 0) renameSync(fresh, place);
-  else rmSync(fresh, { recursive: true, force: true });
-  const why = npm.error?.message ?? npm.stderr.trim().split('\n')[0] ?? '';
-  return npm.status === 0
-    ? { bin: join(place, bin) }
-    : { skip: `skipped: npm ci of the inspector failed: ${why}` };
-}
+const bin = join('@modelcontextprotocol', 'inspector', 'clients', 'launcher', 'build', 'index.js');
 
 describe('the official inspector', () => {
-  let installed: ReturnType<typeof install>;
+  let installed: Installed;
   before(() => {
-    installed = install();
+    installed = install(manifests, false);
   });
 
   const secret = canary('inspector');
 
   async function ready(t: TestContext): Promise<Home | null> {
     if ('skip' in installed) {
-      t.skip(installed.skip);
+      t.skip(`skipped: ${installed.skip}`);
       return null;
     }
     const home = new Home(t);
@@ -90,9 +39,9 @@ describe('the official inspector', () => {
   }
 
   function inspect(home: Home, ...args: string[]): Promise<Result> {
-    const bin = 'bin' in installed ? installed.bin : '';
+    assert('directory' in installed);
     return finished(
-      spawn(process.execPath, [bin, '--cli', ...args], {
+      spawn(process.execPath, [join(installed.directory, 'node_modules', bin), '--cli', ...args], {
         env: { ...home.env, MCP_INSPECTOR_SECRET_STORE: 'memory' },
         cwd: home.scratch,
       }),

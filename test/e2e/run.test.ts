@@ -119,6 +119,13 @@ describe('what the agent gets', { concurrency: 2 }, () => {
     assert.equal(existsSync(join(home.scratch, 'my.json')), false);
   });
 
+  test('one server for all with --merged', async (t) => {
+    const { stdout } = await runShell(homeWithChatty(t), 'cat "$1"', ['--merged'], ['{mcp-config}']);
+    const { mcpServers } = JSON.parse(stdout) as { mcpServers: Record<string, { args: string[] }> };
+    assert.deepEqual(Object.keys(mcpServers), ['ostiary']);
+    assert.equal(mcpServers.ostiary?.args.length, 4);
+  });
+
   test('its session by variable: connect and headers need no option', async (t) => {
     const home = homeWithChatty(t);
     const ping =

@@ -5,7 +5,9 @@ import { isRefusal } from '../../src/errors.ts';
 import { type ClientMessage, parseClientMessage } from '../../src/jsonrpc.ts';
 import { checkEnvelope, checkHeaders, checkVersionHeader, eraOf, otherEra } from '../../src/proxy/era.ts';
 import { legacyVersions } from '../../src/revisions.ts';
+import { ToolHeaders } from '../../src/upstreams/http/tool-headers.ts';
 
+const noTools = new ToolHeaders();
 const version = '2026-07-28';
 const envelope = {
   'io.modelcontextprotocol/protocolVersion': version,
@@ -65,7 +67,7 @@ test('C3: a modern request without its envelope is refused', () => {
 test('C2: headers that say something else than the body are refused', () => {
   const call = message('tools/call', { name: 'echo', _meta: envelope });
   const good = { 'mcp-protocol-version': version, 'mcp-method': 'tools/call', 'mcp-name': 'echo' };
-  assert.equal(checkHeaders(request(good), call), undefined);
+  assert.equal(checkHeaders(request(good), call, noTools), undefined);
   for (const [name, values] of Object.entries({
     'mcp-protocol-version': ['2026-07-29', '', '2025-11-25'],
     'mcp-method': ['tools/list', 'TOOLS/CALL', 'tools/call '],
@@ -73,18 +75,21 @@ test('C2: headers that say something else than the body are refused', () => {
   })) {
     for (const value of values)
       assert.equal(
-        checkHeaders(request({ ...good, [name]: value }), call)?.refused,
+        checkHeaders(request({ ...good, [name]: value }), call, noTools)?.refused,
         'header_mismatch',
         value,
       );
     const { [name as keyof typeof good]: missing, ...rest } = good;
-    assert.equal(checkHeaders(request(rest), call)?.refused, 'header_mismatch');
+    assert.equal(checkHeaders(request(rest), call, noTools)?.refused, 'header_mismatch');
     assert.equal(
-      checkHeaders(request({ ...rest, [name]: [missing, missing] }), call)?.refused,
+      checkHeaders(request({ ...rest, [name]: [missing, missing] }), call, noTools)?.refused,
       'header_mismatch',
     );
   }
-  assert.equal(checkHeaders(request({ ...good, 'mcp-name': '=?base64?ZWNobw==?=' }), call), undefined);
+  assert.equal(
+    checkHeaders(request({ ...good, 'mcp-name': '=?base64?ZWNobw==?=' }), call, noTools),
+    undefined,
+  );
 });
 
 test('clients of the modern era fall back before a legacy upstream', () => {

@@ -38,6 +38,10 @@ test('each route has its methods and its listeners', () => {
     allows({ to: 'health' }, listener, { method: 'GET', url: '/healthz' });
     refuses('method_not_allowed', listener, { method: 'POST', url: '/healthz' });
   }
+  for (const listener of [tcp, unix])
+    for (const method of ['POST', 'GET', 'DELETE'])
+      allows({ to: 'merged' }, listener, { method, url: '/mcp' });
+  refuses('method_not_allowed', tcp, { method: 'PUT', url: '/mcp' });
   allows({ to: 'token' }, unix, { url: '/token' });
   refuses('method_not_allowed', unix, { url: '/token', method: 'GET' });
   refuses('not_found', tcp, { url: '/token' });
@@ -73,7 +77,7 @@ test('B1 B2 B6: Host comes before Origin, Origin before the path', () => {
 test('B6: no other target than the exact one is a path of ours', () => {
   const near = fc
     .tuple(
-      fc.constantFrom('/mcp/notion', '/healthz', '/token'),
+      fc.constantFrom('/mcp/notion', '/mcp', '/healthz', '/token'),
       fc.nat(12),
       fc.string({ maxLength: 3, minLength: 1 }),
     )
@@ -82,7 +86,10 @@ test('B6: no other target than the exact one is a path of ours', () => {
     fc.property(fc.oneof(near, fc.webPath(), fc.string()), (url) => {
       const verdict = judge(tcp, { url });
       if (isRefusal(verdict)) return;
-      const spelt = verdict.to === 'mcp' ? `/mcp/${verdict.upstream}` : '/healthz';
+      const spelt =
+        verdict.to === 'mcp'
+          ? `/mcp/${verdict.upstream}`
+          : { merged: '/mcp', health: '/healthz', token: '/token' }[verdict.to];
       assert.equal(url, spelt);
     }),
     { numRuns: 20_000 },

@@ -17,6 +17,8 @@ const outside: Readonly<Record<RefusalCode, readonly [number, number]>> = {
   too_large: [413, 413],
   unsupported_media_type: [415, 415],
   bad_message: [400, -32600],
+  unknown_method: [400, -32601],
+  unknown_name: [400, -32602],
   unsupported_version: [400, -32022],
   era_unsupported: [404, -32601],
   header_mismatch: [400, -32020],

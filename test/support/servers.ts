@@ -26,7 +26,16 @@ export const gitlabServer = (): ServerCommand => installed('@modelcontextprotoco
 /** No secret of its own; its tool `get-env` returns its whole environment. */
 export const everythingServer = (): ServerCommand => installed('@modelcontextprotocol/server-everything');
 
-type FixtureName = 'leaky' | 'stubborn' | 'chatty' | 'big-list' | 'pipe' | 'torrent';
+type FixtureName =
+  | 'leaky'
+  | 'stubborn'
+  | 'chatty'
+  | 'big-list'
+  | 'many-faces'
+  | 'failing'
+  | 'modern'
+  | 'pipe'
+  | 'torrent';
 
 /** A server of `test/fixtures`, where the sources are: fixtures are not compiled. */
 export function fixtureServer(name: FixtureName, ...args: string[]): ServerCommand {

@@ -12,7 +12,7 @@ import {
   type LaunchSpec,
   type LaunchTools,
   launch,
-} from '../../src/upstreams/launch.ts';
+} from '../../src/upstreams/stdio/launch.ts';
 
 export function emptyDirectory(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'ostiary-test-'));

@@ -3,11 +3,11 @@ import { test } from 'node:test';
 import { isRefusal, type Refusal, refuse } from '../../src/errors.ts';
 import { type ClientMessage, parseClientMessage, readEnvelope } from '../../src/jsonrpc.ts';
 import { limits } from '../../src/limits.ts';
-import { type Era, type Probe, probeEra } from '../../src/upstreams/era.ts';
+import { type EraVerdict, type Probe, probeEra } from '../../src/upstreams/era.ts';
 
 const id = 'probe';
-const modern: Era = { era: 'modern', supportedVersions: ['2026-07-28'] };
-const legacy: Era = { era: 'legacy' };
+const modern: EraVerdict = { era: 'modern', supportedVersions: ['2026-07-28'] };
+const legacy: EraVerdict = { era: 'legacy' };
 
 function start(sent: ClientMessage[] = []): Probe {
   return probeEra((message) => {
@@ -23,7 +23,7 @@ function answer(probe: Probe, message: object): boolean {
   return probe.onMessage({ envelope, bytes });
 }
 
-async function verdictOf(message: object): Promise<Era | Refusal> {
+async function verdictOf(message: object): Promise<EraVerdict | Refusal> {
   const probe = start();
   assert.equal(answer(probe, { id, ...message }), true);
   return probe.verdict;
@@ -81,7 +81,7 @@ test('a server that names legacy versions alone is legacy', async () => {
 });
 
 test('no JSON-RPC answer: 4xx is legacy; 401, 403, 5xx and a lost connection are no verdict', async () => {
-  const ended = async (refusal: Refusal): Promise<Era | Refusal> => {
+  const ended = async (refusal: Refusal): Promise<EraVerdict | Refusal> => {
     const probe = start();
     assert.equal(probe.onNoAnswer('other', refusal), false);
     assert.equal(probe.onNoAnswer(id, refusal), true);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Secret } from '../../src/credentials/secret.ts';
 import { Failure } from '../../src/errors.ts';
-import { injectEnvironment } from '../../src/upstreams/inject.ts';
+import { injectEnvironment, injectHeaders } from '../../src/upstreams/inject.ts';
 
 const canary = 'canary-6f1f7c';
 
@@ -68,4 +68,75 @@ test('names of Object.prototype are ordinary variables', () => {
   const { env } = injectEnvironment({}, {}, secrets);
   assert.deepEqual(Object.entries(env), [['__proto__', canary]]);
   assert.equal(injectEnvironment({}, {}, { constructor: seal(canary) }).env.constructor, canary);
+});
+
+test('headers: literals, secrets and the bearer, each under its own name', () => {
+  const { headers, labels } = injectHeaders(
+    { 'X-Team': 'blue' },
+    { 'X-Key': seal(canary), Cookie: seal('café=1', 'env:COOKIE') },
+    seal(canary, 'vault:door'),
+  );
+  assert.deepEqual(headers, {
+    'X-Team': 'blue',
+    'X-Key': canary,
+    Cookie: 'café=1',
+    Authorization: `Bearer ${canary}`,
+  });
+  assert.deepEqual(labels, ['vault:notion', 'env:COOKIE', 'vault:door']);
+});
+
+test('C1 a secret that would be more or less than one header value is refused, without its value', () => {
+  const bad: [string | number[], RegExp][] = [
+    [`${canary}\r\nX-Injected: 1`, /line break/],
+    [`${canary}\n`, /line break/],
+    [`${canary}\0`, /no header can hold/],
+    [`${canary}\x1b[0m`, /no header can hold/],
+    [`${canary}\x7f`, /no header can hold/],
+    [`${canary}☃`, /no header can hold/],
+    [` ${canary}`, /white space/],
+    [`${canary}\t`, /white space/],
+    [[...Buffer.from(canary), 0xff, 0xfe], /UTF-8/],
+  ];
+  for (const [value, expected] of bad)
+    for (const run of [
+      () => injectHeaders({}, { 'X-Key': seal(value) }),
+      () => injectHeaders({}, {}, seal(value)),
+    ]) {
+      const failure = refusal(run);
+      assert.equal(failure.kind, 'credential');
+      assert.match(failure.message, expected);
+      assert.match(failure.message, /vault:notion .*(?:X-Key|Authorization)/);
+      assert.doesNotMatch(`${failure.message}${failure.hint}${failure.stack}`, new RegExp(canary));
+    }
+});
+
+test('headers that are given twice, are the transport’s own or are none are refused', () => {
+  const runs: [() => unknown, RegExp][] = [
+    [() => injectHeaders({ 'x-key': 'a' }, { 'X-Key': seal(canary) }), /X-Key is given twice/],
+    [() => injectHeaders({ authorization: 'a' }, {}, seal(canary)), /Authorization is given twice/],
+    [() => injectHeaders({}, { AUTHORIZATION: seal(canary) }, seal(canary)), /Authorization is given twice/],
+    [() => injectHeaders({ 'X Key': 'a' }, {}), /not the name of a header/],
+    [() => injectHeaders({}, { 'X-Key\r\nX': seal(canary) }), /not the name of a header/],
+    [() => injectHeaders({ 'X-Key': 'a\r\nb' }, {}), /X-Key contains a line break/],
+    ...[
+      'Host',
+      'content-length',
+      'Transfer-Encoding',
+      'Connection',
+      'Accept',
+      'Mcp-Session-Id',
+      'MCP-Protocol-Version',
+      'Mcp-Param-Region',
+      'Last-Event-ID',
+    ].map((name): [() => unknown, RegExp] => [
+      () => injectHeaders({}, { [name]: seal(canary) }),
+      /by ostiary itself/,
+    ]),
+  ];
+  for (const [run, expected] of runs) {
+    const failure = refusal(run);
+    assert.equal(failure.kind, 'config');
+    assert.match(failure.message, expected);
+    assert.doesNotMatch(`${failure.message}${failure.hint}${failure.stack}`, new RegExp(canary));
+  }
 });

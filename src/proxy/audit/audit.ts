@@ -24,7 +24,10 @@ interface TurnedAway {
   count: number;
 }
 
-function who(caller: Caller, conversation: Conversation) {
+/** Whom a message was for; its `upstreamName` is `*` where it got to none of many. */
+export type Addressee = Pick<Conversation, 'id' | 'caller' | 'upstreamName'>;
+
+function who(caller: Caller, conversation: Pick<Conversation, 'id'>) {
   const { session, peer } = caller;
   return {
     session: session.id,
@@ -94,7 +97,7 @@ export class Audit {
   }
 
   /** A message that was refused before any rule was asked. */
-  refused(conversation: Conversation, message: ClientMessage, refusal: Refusal): void {
+  refused(conversation: Addressee, message: ClientMessage, refusal: Refusal): void {
     this.note({
       event: 'call.refused',
       call: this.nextCall(),

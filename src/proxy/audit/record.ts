@@ -114,7 +114,8 @@ export type AuditEvent =
   | {
       readonly event: 'upstream.started';
       readonly upstream: string;
-      readonly pid: number;
+      /** Left out for a connection that is no child. */
+      readonly pid?: number;
       readonly session: string;
       readonly credentials: readonly string[];
     }

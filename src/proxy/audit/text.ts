@@ -81,7 +81,9 @@ export class RecordPrinter {
         return [
           this.#label(record.session),
           `upstream ${show(record.upstream)} started`,
-          `pid ${show(record.pid)}, credentials ${show(record.credentials.join(' ')) || 'none'}`,
+          `${record.pid === undefined ? 'over HTTP' : `pid ${show(record.pid)}`}, credentials ${
+            show(record.credentials.join(' ')) || 'none'
+          }`,
         ];
       case 'upstream.exited':
         return [

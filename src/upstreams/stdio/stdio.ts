@@ -1,19 +1,20 @@
 /** A stdio upstream: one child, its credentials in its environment and nowhere else. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Grant } from '../auth/grant.ts';
-import { type CredentialRef, formatCredentialRef } from '../credentials/ref.ts';
-import type { Scrubber } from '../credentials/scrubber.ts';
-import type { Secret } from '../credentials/secret.ts';
-import { upstreamBase } from '../environment.ts';
-import { Failure, type Refusal, refuse } from '../errors.ts';
-import { privateDirectory } from '../files.ts';
-import { type ClientMessage, type MessageId, readEnvelope } from '../jsonrpc.ts';
-import { limits } from '../limits.ts';
-import { Throttle } from '../throttle.ts';
-import { injectEnvironment } from './inject.ts';
+import type { Grant } from '../../auth/grant.ts';
+import { type CredentialRef, formatCredentialRef } from '../../credentials/ref.ts';
+import type { Scrubber } from '../../credentials/scrubber.ts';
+import type { Secret } from '../../credentials/secret.ts';
+import { upstreamBase } from '../../environment.ts';
+import { Failure, type Refusal, refuse } from '../../errors.ts';
+import { privateDirectory } from '../../files.ts';
+import { type ClientMessage, readEnvelope } from '../../jsonrpc.ts';
+import { limits } from '../../limits.ts';
+import { Throttle } from '../../throttle.ts';
+import { injectEnvironment } from '../inject.ts';
+import { describeMissing, idIn, tooLarge } from '../refusals.ts';
+import type { Transport, TransportEvents } from '../transport.ts';
 import { type Child, type Exit, type Guard, launch } from './launch.ts';
-import type { Transport, TransportEvents } from './transport.ts';
 
 export interface StdioSpec {
   readonly name: string;
@@ -46,14 +47,6 @@ export interface StdioPorts {
 function describeExit(exit: Exit): string {
   if (exit.error !== undefined) return 'could not be started';
   return exit.signal === null ? `exited with code ${exit.code}` : `was ended by ${exit.signal}`;
-}
-
-/** The id in the first bytes of a message too long to keep: servers write it first, or right after `jsonrpc`. */
-function idIn(head: Buffer): MessageId | null {
-  const match = /^\s*\{(?:"jsonrpc":"2\.0",)?"id":(-?\d+|"(?:[^"\\]|\\.)*")/.exec(
-    head.toString('latin1', 0, 512),
-  );
-  return match === null ? null : (readEnvelope(Buffer.from(`{"id":${match[1]},"result":0}`))?.id ?? null);
 }
 
 /** The child's share of the log; beyond it its lines are counted. */
@@ -126,14 +119,6 @@ class StdioTransport implements Transport {
   }
 }
 
-/** Credential failures speak of labels alone, so their words may go out; others could name a path. */
-function describeMissing({ kind, message, hint }: Failure, label: string, upstream: string): string {
-  if (kind !== 'credential') return `${label} is not available to upstream ${upstream}: see ostiary status`;
-  const what = message.startsWith(label) ? message : `${label}: ${message}`;
-  // Other advice may name a helper's path; `status` and the log have the rest.
-  return `upstream ${upstream}: ${what}${hint?.startsWith('ostiary ') ? ` (try: ${hint})` : ''}`;
-}
-
 /**
  * Starts the child with its credentials. A credential that cannot be had is a refusal that names it; a child that cannot
  * be started ends through `events.onExit`.
@@ -143,7 +128,6 @@ export async function openStdio(
   ports: StdioPorts,
   events: TransportEvents,
 ): Promise<Transport | Refusal> {
-  const tooLarge = refuse('answer_too_large', `the answer exceeds ${ports.messageBytes} bytes`);
   const log = new ChildLog(ports);
   let child: Child;
   let wanted = '';
@@ -166,7 +150,7 @@ export async function openStdio(
           if (envelope === null) log.noise(line.length);
           else events.onMessage({ envelope, bytes: line });
         },
-        onOversize: (head) => events.onNoAnswer(idIn(head), tooLarge),
+        onOversize: (head) => events.onNoAnswer(idIn(head), tooLarge(ports.messageBytes)),
         onStderr: stderrLines(log),
         onDrain: () => {},
         onExit: (exit) => {

@@ -3,10 +3,10 @@
  * nothing of secrets.
  */
 import { type ChildProcess, spawn as nodeSpawn, type SpawnOptions } from 'node:child_process';
-import { sealedForSpawn } from '../environment.ts';
-import { Failure } from '../errors.ts';
-import { limits } from '../limits.ts';
-import { LineFramer } from '../lines.ts';
+import { sealedForSpawn } from '../../environment.ts';
+import { Failure } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import { LineFramer } from '../../lines.ts';
 import { endGroup } from './group.ts';
 
 export interface LaunchSpec {

@@ -1,0 +1,260 @@
+/**
+ * The one origin that an HTTP upstream is configured with, and the credentials that go there and nowhere else (F8).
+ */
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import { type CredentialRef, formatCredentialRef } from '../../credentials/ref.ts';
+import type { Secret } from '../../credentials/secret.ts';
+import { Failure, type Refusal, refuse } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import { injectHeaders } from '../inject.ts';
+import { describeMissing } from '../refusals.ts';
+import { type Ask, Exchange, type Head, type Reply } from './exchange.ts';
+import { ToolHeaders } from './tool-headers.ts';
+
+export interface HttpSpec {
+  readonly name: string;
+  /** `http:` or `https:`, without user, password and fragment. */
+  readonly url: string;
+  /** Header fields that are not secret. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Header field → credential that is its whole value. */
+  readonly secrets: Readonly<Record<string, CredentialRef>>;
+  /** Goes into `Authorization: Bearer …`. */
+  readonly bearer?: CredentialRef | null;
+}
+
+export interface HttpPorts {
+  readonly acquire: (ref: CredentialRef) => Promise<Secret>;
+  readonly shared: HttpShared;
+  /** Of one message of the upstream; beyond it that message alone is lost. */
+  readonly messageBytes: number;
+  readonly opened: (connection: { credentials: readonly string[] }) => void;
+  readonly closed: (connection: { reason: string }) => void;
+  /** Why the upstream or one of its credentials could not be had; names labels, never values. */
+  readonly problem: (message: string) => void;
+  /** What the upstream sent that is no message; never its content. */
+  readonly noise: (bytes: number) => void;
+}
+
+/** What all connections of one upstream share; nothing of it tells one session of another. */
+export interface HttpShared {
+  readonly agent: HttpAgent;
+  readonly tools: ToolHeaders;
+  /** Closes idle connections. */
+  close(): void;
+}
+
+/** @param url of the spec @param tools what is known of the upstream's tools */
+export function shareHttp(url: string, tools = new ToolHeaders()): HttpShared {
+  // Not the global agent, which obeys proxy variables in newer Nodes.
+  const options = {
+    keepAlive: true,
+    keepAliveMsecs: limits.tcpKeepAliveMs,
+    maxFreeSockets: limits.upstreamIdleConnections,
+    timeout: limits.upstreamSocketIdleMs,
+  };
+  const agent = url.startsWith('https:') ? new HttpsAgent(options) : new HttpAgent(options);
+  return { agent, tools, close: () => agent.destroy() };
+}
+
+type Secrets = { readonly fields: Readonly<Record<string, Secret>>; readonly bearer: Secret | undefined };
+
+export interface Handle {
+  /** Ends it; its reply hears nothing more. */
+  abort(): void;
+}
+
+export class Endpoint {
+  readonly name: string;
+  readonly url: URL;
+  readonly labels: readonly string[];
+  /** Of one message. */
+  readonly messageBytes: number;
+  readonly #spec: HttpSpec;
+  readonly #ports: HttpPorts;
+  #secrets: Secrets;
+  #renewing: Promise<boolean> | null = null;
+  readonly #open = new Set<Exchange>();
+  #unsent = 0;
+  #paused = false;
+  /** Counts how often everything was aborted: what was asked before must not be repeated after. */
+  #epoch = 0;
+
+  private constructor(spec: HttpSpec, ports: HttpPorts, url: URL, secrets: Secrets) {
+    this.name = spec.name;
+    this.url = url;
+    this.messageBytes = ports.messageBytes;
+    this.#spec = spec;
+    this.#ports = ports;
+    this.#secrets = secrets;
+    this.labels = this.#inject(secrets).labels;
+  }
+
+  /** Acquires the credentials; connects to nothing yet. */
+  static async open(spec: HttpSpec, ports: HttpPorts): Promise<Endpoint | Refusal> {
+    let wanted = '';
+    try {
+      const url = parseUrl(spec);
+      const secrets = await acquireAll(spec, ports, (label) => {
+        wanted = label;
+      });
+      return new Endpoint(spec, ports, url, secrets);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      ports.problem(error.message);
+      if (error.kind === 'config')
+        return refuse(
+          'upstream_unavailable',
+          `upstream ${spec.name} is not configured well: see ostiary status`,
+        );
+      return refuse('credential_unavailable', describeMissing(error, wanted, spec.name));
+    }
+  }
+
+  /** Bytes of requests that have not left this process. */
+  get unsent(): number {
+    return this.#unsent;
+  }
+
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /**
+   * Sends a request, with the credentials, to the configured origin. One that is answered 401 is repeated once with
+   * fresh credentials, if there are any; the reply hears of the last attempt alone.
+   */
+  request(ask: Omit<Ask, 'url'> & { readonly url?: URL }, reply: Reply): Handle {
+    const url = ask.url ?? this.url;
+    if (url.origin !== this.url.origin) throw new Error(`upstream ${this.name}: a request to another origin`);
+    const epoch = this.#epoch;
+    const size = ask.body?.length ?? 0;
+    let current: Exchange | null = null;
+    let aborted = false;
+    const start = (first: boolean): void => {
+      const secrets = this.#secrets;
+      const headers = { ...this.#inject(secrets).headers, 'Accept-Encoding': 'identity', ...ask.headers };
+      const exchange = new Exchange(
+        { ...ask, url, headers },
+        this.#ports.shared.agent,
+        { ...reply, onHead: (head) => (first && head.status === 401 ? retry(head) : reply.onHead(head)) },
+        {
+          onSent: () => {
+            this.#unsent -= size;
+          },
+          onSettled: () => this.#open.delete(exchange),
+        },
+        this.#paused,
+      );
+      current = exchange;
+      this.#open.add(exchange);
+      this.#unsent += size;
+      const retry = (head: Head): void => {
+        exchange.abort();
+        void this.#renew(secrets).then((renewed) => {
+          if (aborted || epoch !== this.#epoch) return;
+          if (renewed) start(false);
+          else {
+            reply.onHead(head);
+            if (!aborted) reply.onEnd();
+          }
+        });
+      };
+    };
+    start(true);
+    return {
+      abort: () => {
+        aborted = true;
+        current?.abort();
+      },
+    };
+  }
+
+  pause(): void {
+    this.#paused = true;
+    for (const exchange of this.#open) exchange.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    for (const exchange of this.#open) exchange.resume();
+  }
+
+  /** Nothing more is heard of anything that was asked so far. */
+  abortAll(): void {
+    this.#epoch++;
+    this.#paused = false;
+    for (const exchange of [...this.#open]) exchange.abort();
+  }
+
+  /** What a status says that is no answer. */
+  refusalOf({ status }: Head): Refusal {
+    const { name } = this;
+    const data = { status };
+    if (status === 401 || status === 403) {
+      const what = this.labels.length === 0 ? 'wants a credential' : 'refused its credential';
+      return refuse('credential_unavailable', `upstream ${name} ${what} (HTTP ${status})`, data);
+    }
+    if (status >= 300 && status < 400) {
+      const what = `answered with a redirect (HTTP ${status}), which is not followed`;
+      return refuse('upstream_unavailable', `upstream ${name} ${what}`, data);
+    }
+    return refuse('upstream_unavailable', `upstream ${name} answered HTTP ${status}`, data);
+  }
+
+  #inject({ fields, bearer }: Secrets): { headers: Record<string, string>; labels: string[] } {
+    return injectHeaders(this.#spec.headers, fields, bearer);
+  }
+
+  /** Whether there are other credentials than `used` now; requests that are refused together ask for them once. */
+  #renew(used: Secrets): Promise<boolean> {
+    if (this.#secrets !== used) return Promise.resolve(true);
+    if (this.labels.length === 0) return Promise.resolve(false);
+    this.#renewing ??= this.#acquireAnew(used).finally(() => {
+      this.#renewing = null;
+    });
+    return this.#renewing;
+  }
+
+  async #acquireAnew(used: Secrets): Promise<boolean> {
+    try {
+      const fresh = await acquireAll(this.#spec, this.#ports, () => {});
+      const before = JSON.stringify(this.#inject(used).headers);
+      if (JSON.stringify(this.#inject(fresh).headers) === before) return false;
+      this.#secrets = fresh;
+      return true;
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.#ports.problem(error.message);
+      return false;
+    }
+  }
+}
+
+function parseUrl({ name, url: text }: HttpSpec): URL {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:'))
+    throw new Failure('config', `upstream ${name}: expected an http or https URL`);
+  if (url.username !== '' || url.password !== '')
+    throw new Failure('config', `upstream ${name}: its URL holds a user or password`, {
+      hint: 'store it as a secret, for a header',
+    });
+  url.hash = '';
+  return url;
+}
+
+async function acquireAll(
+  spec: HttpSpec,
+  ports: HttpPorts,
+  wanting: (label: string) => void,
+): Promise<Secrets> {
+  const acquire = (ref: CredentialRef): Promise<Secret> => {
+    wanting(formatCredentialRef(ref));
+    return ports.acquire(ref);
+  };
+  const fields: [string, Secret][] = [];
+  for (const [field, ref] of Object.entries(spec.secrets)) fields.push([field, await acquire(ref)]);
+  const bearer = spec.bearer == null ? undefined : await acquire(spec.bearer);
+  return { fields: Object.fromEntries(fields), bearer };
+}

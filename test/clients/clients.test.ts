@@ -1,0 +1,118 @@
+/**
+ * The matrix of real clients, as far as they are light enough for every run: three that install in some ten seconds.
+ * Codex, the largest, and all the inspector's eras: `node test/clients/matrix.mjs`.
+ */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { packageRoot } from '../../src/paths.ts';
+import { LineClient } from '../support/line-client.ts';
+import { initializeParams } from '../support/mcp.ts';
+import { clients } from './clients.ts';
+import { Bench, cases } from './matrix.ts';
+import { type Fact, negotiated, toolsListed, wasCalled } from './wire.ts';
+
+describe('real clients connect, list and call, and never see the secret', () => {
+  let bench: Bench | undefined;
+  before(async () => {
+    bench = await Bench.start();
+  });
+  after(() => bench?.stop());
+
+  const light = [clients.claude, clients.gemini, clients.opencode];
+  for (const row of cases.filter(
+    ({ client, upstream }) => light.includes(client) && upstream === 'everything',
+  ))
+    test(`${row.client.name} by ${row.transport}`, async (t) => {
+      assert(bench !== undefined);
+      const result = await bench.run(row);
+      if (result.status === 'skipped') return t.skip(`skipped: ${result.why}`);
+      assert.equal(result.status, 'passed', result.why);
+      t.diagnostic(`${result.version}: ${JSON.stringify(result.negotiation)}`);
+    });
+});
+
+test('docs/clients.md names the versions that are installed', () => {
+  const page = readFileSync(join(packageRoot, 'docs', 'clients.md'), 'utf8');
+  const titles = {
+    'Claude Code': clients.claude,
+    Codex: clients.codex,
+    'Gemini CLI': clients.gemini,
+    OpenCode: clients.opencode,
+    'MCP Inspector': clients.inspectorLegacy,
+  };
+  for (const [title, client] of Object.entries(titles)) {
+    const lock = JSON.parse(readFileSync(join(client.manifests, 'package-lock.json'), 'utf8')) as {
+      packages: Record<string, { version?: string }>;
+    };
+    const version = lock.packages[`node_modules/${client.package}`]?.version;
+    if (version !== undefined) assert(page.includes(`| ${title} | ${version} |`), `${title} ${version}`);
+  }
+});
+
+describe('a tap on the wire', () => {
+  const tap = join(dirname(fileURLToPath(import.meta.url)), 'stdio-tap.js');
+  const server = join(packageRoot, 'test', 'clients', 'modern-server.mjs');
+
+  /** What it learns of a conversation with a server of both eras. */
+  async function learned(converse: (client: LineClient) => Promise<void>): Promise<Fact[]> {
+    const directory = mkdtempSync(join(tmpdir(), 'ostiary-tap-'));
+    try {
+      const file = join(directory, 'facts');
+      const client = LineClient.spawn(process.execPath, [tap, file, process.execPath, server]);
+      await converse(client);
+      await client.close();
+      const text = readFileSync(file, 'utf8');
+      assert.doesNotMatch(text, /a private message/);
+      return text
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line) as Fact);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }
+
+  const call = { name: 'echo', arguments: { message: 'a private message' } };
+
+  test('tells a conversation that was initialized', async () => {
+    const facts = await learned(async (client) => {
+      await client.request('initialize', initializeParams('2025-06-18'));
+      await client.notify('notifications/initialized');
+      await client.request('tools/list');
+      await client.request('tools/call', call);
+    });
+    assert.deepEqual(negotiated(facts), { era: 'initialize', version: '2025-06-18', probed: null });
+    assert.equal(toolsListed(facts), 2);
+    assert(wasCalled(facts));
+  });
+
+  test('tells one that says its revision with each request', async () => {
+    const _meta = {
+      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+      'io.modelcontextprotocol/clientCapabilities': {},
+    };
+    const facts = await learned(async (client) => {
+      await client.request('server/discover', { _meta });
+      await client.request('tools/list', { _meta });
+      await client.request('tools/call', { ...call, _meta });
+    });
+    assert.deepEqual(negotiated(facts), { era: 'server/discover', version: '2026-07-28', probed: null });
+    assert.equal(toolsListed(facts), 2);
+    assert(wasCalled(facts));
+  });
+
+  test('tells a refused probe from a connection', () => {
+    const probe = { method: 'server/discover', claimed: '2026-07-28', error: -32601 };
+    assert.equal(negotiated([probe]), null);
+    const opened = { method: 'initialize', agreed: '2025-11-25' };
+    assert.deepEqual(negotiated([probe, opened]), {
+      era: 'initialize',
+      version: '2025-11-25',
+      probed: -32601,
+    });
+  });
+});

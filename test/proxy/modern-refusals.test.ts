@@ -133,7 +133,6 @@ describe('policy', () => {
       ((tools?.tools ?? []) as { name: string }[]).map(({ name }) => name),
       ['echo', 'touch'],
     );
-    assert.notEqual(tools?.cacheScope, 'public');
     const all = (await wide.request('tools/list')).result;
     assert.ok(Array.isArray(all?.tools) && all.tools.length > 5);
   });

@@ -54,10 +54,12 @@ const timed = (row, ms, act) => async (target) => ({
   [row]: quantile(await repeat(ms, () => act(target)), 0.5),
 });
 
-async function listTools({ sessions: [session] }) {
-  const { tools } = await session.request('tools/list', {});
-  if (tools.length !== 1_000) throw new Error(`${tools.length} of 1,000 tools`);
-}
+const listTools =
+  (count) =>
+  async ({ sessions: [session] }) => {
+    const { tools } = await session.request('tools/list', { cursor: String(count) });
+    if (tools.length !== count) throw new Error(`${tools.length} of ${count} tools`);
+  };
 
 async function bigResult({ sessions: [session] }) {
   const { content } = await callTool(session, 'big', { bytes: 1_000_000 });
@@ -103,7 +105,14 @@ export const experiments = [
     rows: { list: low('tools/list of 1,000', 0.4) },
     sessions: 1,
     cycles: 10,
-    batch: timed('list', 80, listTools),
+    batch: timed('list', 80, listTools(1_000)),
+  },
+  {
+    id: 'list5000',
+    rows: { list5000: low('tools/list of 5,000', 0.25) },
+    sessions: 1,
+    cycles: 10,
+    batch: timed('list5000', 120, listTools(5_000)),
   },
   {
     id: 'big',
@@ -121,7 +130,7 @@ export const experiments = [
   },
   {
     id: 'session',
-    rows: { session: low('new session: connect, initialize, first call') },
+    rows: { session: low('new session: connect, initialize, first call', 1.2) },
     sessions: 0,
     reserve: 1,
     cycles: 15,

@@ -1,7 +1,7 @@
 /**
  * The floor F: the least that a Streamable HTTP front end for one stdio server can do. Bare node:http, one child, ids
- * and progress tokens replaced in the bytes. No token, no peer, no policy, no redaction, no audit, no error handling:
- * nobody should run this, and nothing in Node should be much faster.
+ * and progress tokens replaced in the bytes. No token, no peer, no policy, no redaction, no audit, no handshake with a
+ * server that was restarted: nobody should run this, and nothing in Node should be much faster.
  *
  *     node floor.mjs PORT COMMAND [ARG…]
  */
@@ -10,7 +10,8 @@ import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 
 const [port, command, ...args] = process.argv.slice(2);
-const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+/** The server; another one when it has died. */
+let child;
 
 /** Our id → the waiting response, with the client's own id and progress token. */
 const pending = new Map();
@@ -60,17 +61,27 @@ function notify(line, token) {
   response.write(`data: ${line.toString('utf8').replace(token[0], `"progressToken":${call.token}`)}\n\n`);
 }
 
-let parts = [];
-child.stdout.on('data', (chunk) => {
-  let start = 0;
-  for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
-    const piece = chunk.subarray(start, end);
-    deliver(parts.length === 0 ? piece : Buffer.concat([...parts, piece]));
-    parts = [];
-    start = end + 1;
-  }
-  if (start < chunk.length) parts.push(chunk.subarray(start));
-});
+function launch() {
+  child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  let parts = [];
+  child.stdout.on('data', (chunk) => {
+    let start = 0;
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
+      const piece = chunk.subarray(start, end);
+      deliver(parts.length === 0 ? piece : Buffer.concat([...parts, piece]));
+      parts = [];
+      start = end + 1;
+    }
+    if (start < chunk.length) parts.push(chunk.subarray(start));
+  });
+  child.stdin.on('error', () => {});
+  child.on('exit', () => {
+    for (const { response } of pending.values()) response.writeHead(502, { 'Content-Length': 0 }).end();
+    pending.clear();
+    launch();
+  });
+}
+launch();
 
 function forward(body, response) {
   const clientId = ID.exec(body)?.[1];
@@ -103,5 +114,4 @@ const server = createServer((request, response) => {
 server.keepAliveTimeout = 75_000;
 server.listen(Number(port), '127.0.0.1');
 
-child.on('exit', () => process.exit(1));
 process.on('SIGTERM', () => process.exit(0));

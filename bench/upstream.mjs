@@ -1,10 +1,9 @@
 /**
  * The server behind every target: newline JSON over stdio, no dependencies, as fast as Node lets it be, so that what is
- * measured is the proxy. Tools: echo {text}, big {bytes}, progress {n}; TOOLS (default 1,000) of them are listed.
+ * measured is the proxy. Tools: echo {text}, big {bytes}, progress {n}; 1,000 of them are listed, or as many as `cursor`
+ * says. Like most servers it promises to say when its list changes.
  */
-const count = Number(process.env.TOOLS ?? 1_000);
-
-const tools = Array.from({ length: count }, (_, i) => ({
+const tool = (_, i) => ({
   name: ['echo', 'big', 'progress'][i] ?? `tool_${i}`,
   description: `Reads item ${i} of the collection and returns the fields that were asked for as text.`,
   inputSchema: {
@@ -15,7 +14,13 @@ const tools = Array.from({ length: count }, (_, i) => ({
       n: { type: 'integer', minimum: 0 },
     },
   },
-}));
+});
+const lists = new Map();
+
+function listed(count) {
+  if (!lists.has(count)) lists.set(count, Array.from({ length: count }, tool));
+  return lists.get(count);
+}
 
 const text = (value) => ({ content: [{ type: 'text', text: value }] });
 const big = new Map();
@@ -41,13 +46,13 @@ function answer({ id, method, params }) {
     case 'initialize':
       return respond(id, {
         protocolVersion: params.protocolVersion,
-        capabilities: { tools: {} },
+        capabilities: { tools: { listChanged: true } },
         serverInfo: { name: 'bench-upstream', version: '1.0.0' },
       });
     case 'ping':
       return respond(id, {});
     case 'tools/list':
-      return respond(id, { tools });
+      return respond(id, { tools: listed(Number(params?.cursor ?? 1_000)) });
     case 'tools/call': {
       const { name, arguments: args = {}, _meta } = params;
       if (name === 'echo') return respond(id, text(args.text));

@@ -165,6 +165,7 @@ export class Daemon {
       ownUid: this.#ownUid,
       peerOf,
       refused,
+      failed: (error) => this.#log.error({ err: error }, 'request failed'),
     });
     this.#agentSessions = new AgentSessions({
       sessions: this.#sessions,

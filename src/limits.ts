@@ -196,6 +196,8 @@ export const limits = {
 
   /** Audit records reach the disk (fdatasync) at the latest this long after they were written. */
   auditSyncMs: 50,
+  /** How a call ended is in the log this long after it did: the next call's record takes it along, if one comes first. */
+  auditNoteMs: 5,
   /** A longer last line cannot be one of ours. */
   auditLineBytes: 64 * KiB,
 

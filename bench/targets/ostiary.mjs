@@ -1,4 +1,7 @@
-/** ostiary with everything on: session, peer check, policy, redaction of a real secret, audit. Over HTTP and over its socket. */
+/**
+ * ostiary with everything on: session, peer check, policy, redaction of a real secret, audit. Over HTTP and over its
+ * socket, with one server for all as the floor has it; and with one for each conversation, which is its default.
+ */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -21,7 +24,7 @@ process.on('exit', () => {
 });
 
 /** Configuration and state of a daemon of our own. JSON is YAML. */
-function lay(port) {
+function lay(port, lifecycle) {
   const home = mkdtempSync(join(tmpdir(), 'ostiary-bench-'));
   directories.add(home);
   for (const name of ['config', 'state', 'run']) mkdirSync(join(home, name), { mode: 0o700 });
@@ -29,7 +32,7 @@ function lay(port) {
   writeFileSync(secret, randomBytes(24).toString('base64url'), { mode: 0o600 });
   const config = join(home, 'config.yaml');
   const upstreams = {
-    echo: { command: 'node', args: [UPSTREAM], secrets: { BENCH_SECRET: `file:${secret}` } },
+    echo: { command: 'node', args: [UPSTREAM], lifecycle, secrets: { BENCH_SECRET: `file:${secret}` } },
   };
   writeFileSync(config, JSON.stringify({ version: 1, listen: { port }, upstreams }), { mode: 0o600 });
   const env = {
@@ -78,13 +81,13 @@ const openBy = {
   socket: ({ socket }) => upgrade(socket),
 };
 
-function target(name, mode) {
+function target(name, mode, lifecycle = 'shared') {
   return {
     name,
     missing: () => (existsSync(MAIN) ? null : 'dist/main.js is missing; run: npm run build'),
     async start() {
       const port = await freePort();
-      const place = lay(port);
+      const place = lay(port, lifecycle);
       const child = start(process.execPath, [MAIN, 'serve', '--config', place.config], { env: place.env });
       const end = async () => {
         await stop(child);
@@ -121,3 +124,4 @@ function target(name, mode) {
 
 export const overHttp = target('ostiary', 'http');
 export const overSocket = target('ostiary-socket', 'socket');
+export const childEach = target('ostiary-session', 'http', 'session');

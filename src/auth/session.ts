@@ -2,7 +2,7 @@
  * WHO asks. A session is one agent run: made on the control plane, reached by its own Unix socket or by a bearer token,
  * by one uid. {@link Sessions.identify} is the only maker of a {@link Caller}.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { type Refusal, refuse } from '../errors.ts';
 import { limits } from '../limits.ts';
 
@@ -64,7 +64,7 @@ export const SESSION_ID_LENGTH = 32;
 const BEARER = /^bearer ([A-Za-z0-9_-]{43})$/i;
 
 function digest(token: string): string {
-  return createHash('sha256').update(token).digest('base64');
+  return hash('sha256', token, 'base64');
 }
 
 export class Sessions {

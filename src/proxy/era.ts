@@ -7,6 +7,7 @@ import { type Refusal, refuse } from '../errors.ts';
 import type { ClientMessage } from '../jsonrpc.ts';
 import { type Era, isLegacyVersion, legacyVersions, metaKeys } from '../revisions.ts';
 import { mismatchedHeader, type ToolHeaders } from '../upstreams/http/tool-headers.ts';
+import { singleValues } from './headers.ts';
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -80,9 +81,7 @@ export function checkHeaders(
   message: ClientMessage,
   tools: ToolHeaders,
 ): Refusal | undefined {
-  const once: Record<string, string | undefined> = {};
-  for (const [name, values = []] of Object.entries(request.headersDistinct))
-    once[name] = values.length === 1 ? values[0] : undefined;
+  const once = singleValues(request);
   const version = envelopeVersion(message);
   // With nothing to compare headers with, it is the body that is wrong.
   if (message.kind === 'request' && version === undefined) return checkEnvelope(message);

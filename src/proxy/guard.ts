@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { type Refusal, refuse } from '../errors.ts';
+import { valuesOf } from './headers.ts';
 
 export type Route =
   | { readonly to: 'health' }
@@ -20,10 +21,6 @@ export type Listener =
 
 /** The raw target, matched whole: no decoding, no query, no trailing slash, no other spelling (B6). */
 const MCP_PATH = /^\/mcp\/([a-z](?:[a-z0-9-]{0,30}[a-z0-9])?)$/;
-
-function valuesOf(request: IncomingMessage, name: string): string[] {
-  return request.headersDistinct[name] ?? [];
-}
 
 function checkHost(request: IncomingMessage, listener: Listener): Refusal | undefined {
   // No browser reaches a Unix socket, and HTTP clients differ in the Host that they send there.

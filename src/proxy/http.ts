@@ -12,6 +12,7 @@ import { limits } from '../limits.ts';
 import { ToolHeaders } from '../upstreams/http/tool-headers.ts';
 import { checkEnvelope, checkHeaders, checkVersionHeader, eraOf, otherEra } from './era.ts';
 import type { Front, Sink } from './front.ts';
+import { valuesOf } from './headers.ts';
 import { refusalResponse, statusOf } from './wire.ts';
 
 /** `upstream` is `null` for all of the session's as one. */
@@ -47,14 +48,15 @@ export function sendRefusal(response: ServerResponse, refusal: Refusal, id: Mess
  * read and dropped until the request times out: closing on it would reset the connection, and the refusal with it.
  */
 export function readBody(request: IncomingMessage, limit: number): Promise<Buffer | Refusal> {
-  const tooLarge = refuse('too_large', `the body exceeds ${limit} bytes`);
+  const tooLarge = (): Refusal => refuse('too_large', `the body exceeds ${limit} bytes`);
   if (Number(request.headers['content-length'] ?? 0) > limit) {
     request.on('error', () => {}).resume();
-    return Promise.resolve(tooLarge);
+    return Promise.resolve(tooLarge());
   }
   return new Promise((resolve) => {
     let chunks: Buffer[] = [];
     let size = 0;
+    const brokeOff = (): void => resolve(refuse('bad_message', 'the body broke off'));
     request.on('data', (chunk: Buffer) => {
       size += chunk.length;
       if (size <= limit) {
@@ -62,11 +64,14 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Buffe
         return;
       }
       chunks = [];
-      resolve(tooLarge);
+      resolve(tooLarge());
     });
-    request.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
-    request.on('error', () => resolve(refuse('bad_message', 'the body broke off')));
-    request.on('close', () => resolve(refuse('bad_message', 'the body broke off')));
+    request.on('end', () => {
+      request.off('close', brokeOff);
+      resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
+    });
+    request.on('error', brokeOff);
+    request.on('close', brokeOff);
   });
 }
 
@@ -84,49 +89,102 @@ function accepts(request: IncomingMessage, type: string): boolean {
 const eventStart = Buffer.from('event: message\ndata: ');
 const eventEnd = Buffer.from('\n\n');
 
-/** An event stream as a sink. A carriage return would end the `data` field; in JSON it can only be white space. */
-class EventStream implements Sink {
+/**
+ * A response as a sink that tells when it takes messages again. Its listeners cost more than a small answer, so they are
+ * there only while it is full.
+ */
+class ResponseSink {
+  protected readonly response: ServerResponse;
+  #waiting = false;
+  /** The response takes messages again, or never will. */
+  drained: () => void = () => {};
+
+  constructor(response: ServerResponse) {
+    this.response = response;
+  }
+
+  get open(): boolean {
+    return !this.response.destroyed && !this.response.writableEnded;
+  }
+
+  /** To be asked after each write: false when its client is so far behind that {@link drained} has to be awaited. */
+  protected takesMore(held: number): boolean {
+    if (held + this.response.writableLength <= limits.lineBufferBytes) return true;
+    if (!this.#waiting) {
+      this.#waiting = true;
+      const done = (): void => {
+        if (!this.#waiting) return;
+        this.#waiting = false;
+        this.response.off('drain', done).off('close', done);
+        this.drained();
+      };
+      // An ended or broken response never drains: it must not hold its upstream either.
+      this.response.on('drain', done).on('close', done);
+    }
+    return false;
+  }
+}
+
+/**
+ * An event stream as a sink. A carriage return would end the `data` field; in JSON it can only be white space. The events
+ * of one turn of the event loop leave as one chunk.
+ */
+class EventStream extends ResponseSink implements Sink {
   readonly takesMessages = true;
-  readonly #response: ServerResponse;
   readonly #keepAlive: NodeJS.Timeout;
+  #held: Buffer[] = [];
+  #heldBytes = 0;
 
   constructor(response: ServerResponse, headers: Record<string, string>) {
-    this.#response = response;
+    super(response);
     response.writeHead(200, {
       'content-type': STREAM_TYPE,
       'cache-control': 'no-cache, no-transform',
       ...headers,
     });
-    response.flushHeaders();
     this.#keepAlive = setInterval(() => response.write(':\n\n'), limits.sseKeepAliveMs);
     response.on('close', () => clearInterval(this.#keepAlive));
   }
 
-  get open(): boolean {
-    return !this.#response.destroyed && !this.#response.writableEnded;
-  }
-
   message(bytes: Buffer): boolean {
-    const data = bytes.includes(0x0d)
-      ? Buffer.from(bytes.map((byte) => (byte === 0x0d ? 0x20 : byte)))
-      : bytes;
-    return this.#response.write(Buffer.concat([eventStart, data, eventEnd]));
+    this.#hold(bytes);
+    if (this.#held.length === 3) process.nextTick(() => this.#flush());
+    return this.takesMore(this.#heldBytes);
   }
 
   answer(bytes: Buffer): boolean {
-    this.message(bytes);
-    this.#response.end();
+    this.#hold(bytes);
+    this.response.end(this.#release());
     return true;
   }
 
   abandon(): void {
-    this.#response.end();
+    this.#flush();
+    this.response.end();
+  }
+
+  #hold(bytes: Buffer): void {
+    const data = bytes.includes(0x0d)
+      ? Buffer.from(bytes.map((byte) => (byte === 0x0d ? 0x20 : byte)))
+      : bytes;
+    this.#held.push(eventStart, data, eventEnd);
+    this.#heldBytes += eventStart.length + data.length + eventEnd.length;
+  }
+
+  #release(): Buffer {
+    const whole = Buffer.concat(this.#held, this.#heldBytes);
+    this.#held = [];
+    this.#heldBytes = 0;
+    return whole;
+  }
+
+  #flush(): void {
+    if (this.#held.length > 0 && this.open) this.response.write(this.#release());
   }
 }
 
 /** The response to one POST: JSON, unless something precedes the answer and the client takes a stream. */
-class PostResponse implements Sink {
-  readonly #response: ServerResponse;
+class PostResponse extends ResponseSink implements Sink {
   readonly #headers: Record<string, string>;
   /** Without a stream a message has no way out here: it belongs to the standing stream then. */
   readonly takesMessages: boolean;
@@ -134,19 +192,22 @@ class PostResponse implements Sink {
   #stream: EventStream | null = null;
 
   constructor(request: IncomingMessage, response: ServerResponse, headers: Record<string, string>) {
-    this.#response = response;
+    super(response);
     this.#headers = headers;
     this.takesMessages = accepts(request, STREAM_TYPE);
     this.#takesJson = accepts(request, JSON_TYPE);
   }
 
-  get open(): boolean {
-    return !this.#response.destroyed && !this.#response.writableEnded;
+  message(bytes: Buffer): boolean {
+    return this.#asStream().message(bytes);
   }
 
-  message(bytes: Buffer): boolean {
-    this.#stream ??= new EventStream(this.#response, this.#headers);
-    return this.#stream.message(bytes);
+  #asStream(): EventStream {
+    if (this.#stream === null) {
+      this.#stream = new EventStream(this.response, this.#headers);
+      this.#stream.drained = () => this.drained();
+    }
+    return this.#stream;
   }
 
   /** HTTP status of an answer that no message preceded. */
@@ -156,25 +217,24 @@ class PostResponse implements Sink {
 
   answer(bytes: Buffer): boolean {
     if (this.#stream === null && this.#takesJson) {
-      this.#response.writeHead(this.statusFor(bytes), {
+      this.response.writeHead(this.statusFor(bytes), {
         'content-type': JSON_TYPE,
         'content-length': bytes.length,
         ...this.#headers,
       });
-      this.#response.end(bytes);
+      this.response.end(bytes);
       return true;
     }
-    this.#stream ??= new EventStream(this.#response, this.#headers);
-    return this.#stream.answer(bytes);
+    return this.#asStream().answer(bytes);
   }
 
   abandon(): void {
     if (this.#stream !== null) this.#stream.abandon();
-    else if (this.open) this.#response.writeHead(202).end();
+    else if (this.open) this.response.writeHead(202).end();
   }
 
   refuse(refusal: Refusal, id: MessageId | null): void {
-    if (this.#stream === null) sendRefusal(this.#response, refusal, id);
+    if (this.#stream === null) sendRefusal(this.response, refusal, id);
     else this.#stream.answer(refusalResponse(id, refusal));
   }
 }
@@ -218,12 +278,12 @@ const protocolRefusals: ReadonlySet<string> = new Set<Refusal['refused']>([
 ]);
 
 function sessionId(request: IncomingMessage): string | undefined {
-  const values = request.headersDistinct['mcp-session-id'] ?? [];
+  const values = valuesOf(request, 'mcp-session-id');
   return values.length === 1 ? values[0] : undefined;
 }
 
 function protocolVersion(request: IncomingMessage): string | undefined {
-  return request.headersDistinct['mcp-protocol-version']?.[0];
+  return valuesOf(request, 'mcp-protocol-version')[0];
 }
 
 function findConversation(
@@ -236,11 +296,6 @@ function findConversation(
   return id === undefined
     ? refuse('bad_message', 'expected one Mcp-Session-Id header')
     : desk.find(caller, upstream, id);
-}
-
-/** An ended or broken response never drains: it must not hold its upstream either. */
-function watch(response: ServerResponse, conversation: Front, sink: Sink): void {
-  for (const event of ['drain', 'finish', 'close']) response.on(event, () => conversation.drained(sink));
 }
 
 export async function handlePost(
@@ -270,7 +325,7 @@ export async function handlePost(
     : findConversation(desk, caller, upstream, request);
   if (isRefusal(conversation)) return sendRefusal(response, conversation, message.id);
   const sink = new PostResponse(request, response, opens ? { 'mcp-session-id': conversation.id } : {});
-  watch(response, conversation, sink);
+  sink.drained = () => conversation.drained(sink);
   const refusal = await conversation.take(message, sink);
   if (refusal !== undefined) {
     if (opens) void conversation.close('initialize was refused');
@@ -296,7 +351,7 @@ async function postStateless(
   // All upstreams as one speak the legacy era alone, whatever each of them speaks.
   const front = upstream === null ? otherEra(message) : desk.openStateless(caller, upstream);
   if (isRefusal(front)) return sendRefusal(response, front, message.id);
-  watch(response, front, sink);
+  sink.drained = () => front.drained(sink);
   response.on('close', () => void front.close('the client hung up'));
   const refusal = await front.take(message, sink);
   if (refusal !== undefined) sink.refuse(refusal, message.id);
@@ -318,7 +373,8 @@ export function handleGet(
     return;
   }
   const stream = new EventStream(response, {});
-  watch(response, conversation, stream);
+  response.flushHeaders();
+  stream.drained = () => conversation.drained(stream);
   response.once(
     'close',
     conversation.onClose(() => response.end()),

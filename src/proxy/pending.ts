@@ -1,7 +1,7 @@
 /** The requests of one client that have no answer yet. */
 import type { Grant } from '../auth/grant.ts';
 import { type Refusal, refuse } from '../errors.ts';
-import { type ClientMessage, idKey, type MessageId } from '../jsonrpc.ts';
+import type { ClientMessage, MessageId } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
 import type { Sink } from './front.ts';
 
@@ -14,9 +14,9 @@ export interface Pending {
   /** By `performance.now()`. */
   readonly startedAt: number;
   /** Set once the upstream has it. */
-  readonly sent?: { readonly grant: Grant; readonly timer: NodeJS.Timeout | null };
+  sent?: { readonly grant: Grant; readonly timer: NodeJS.Timeout | null };
   /** The client wants no answer any more, and the upstream need not give one (MCP, "Cancellation"). */
-  readonly cancelled: boolean;
+  cancelled: boolean;
 }
 
 /** A request that the upstream has. */
@@ -31,7 +31,8 @@ function isSent(pending: Pending | undefined): pending is Sent {
 }
 
 export class PendingRequests {
-  readonly #requests = new Map<string, Pending>();
+  /** By id as it is: for a map the number 1 and the string "1" are two keys. */
+  readonly #requests = new Map<MessageId, Pending>();
   /** How many the upstream has that were not cancelled. */
   #live = 0;
 
@@ -47,7 +48,7 @@ export class PendingRequests {
       return refuse('limit_reached', `${limits.pendingPerConversation} requests are in flight`);
     const meta = message.params._meta as { progressToken?: unknown } | null | undefined;
     const token = meta?.progressToken;
-    this.#requests.set(idKey(id), {
+    this.#requests.set(id, {
       id,
       method: message.method,
       sink,
@@ -59,17 +60,17 @@ export class PendingRequests {
   }
 
   has(id: MessageId): boolean {
-    return this.#requests.has(idKey(id));
+    return this.#requests.has(id);
   }
 
   /** The upstream has it now; `timer` is cleared when it is settled. */
   markSent(id: MessageId, grant: Grant, timer: NodeJS.Timeout | null): void {
-    const pending = this.#requests.get(idKey(id));
+    const pending = this.#requests.get(id);
     if (pending === undefined) {
       stopTimer(timer);
       return;
     }
-    this.#requests.set(idKey(id), { ...pending, sent: { grant, timer } });
+    pending.sent = { grant, timer };
     this.#live++;
   }
 
@@ -84,14 +85,15 @@ export class PendingRequests {
       return false;
     }
     stopTimer(pending.sent.timer);
-    this.#requests.set(idKey(id), { ...pending, sent: { ...pending.sent, timer }, cancelled: true });
+    pending.sent = { ...pending.sent, timer };
+    pending.cancelled = true;
     this.#live--;
     return true;
   }
 
   /** The request that an answer of the upstream belongs to: one that it has. */
   sent(id: MessageId): Sent | undefined {
-    const pending = this.#requests.get(idKey(id));
+    const pending = this.#requests.get(id);
     return isSent(pending) ? pending : undefined;
   }
 
@@ -115,11 +117,11 @@ export class PendingRequests {
   }
 
   settle(id: MessageId): void {
-    const pending = this.#requests.get(idKey(id));
+    const pending = this.#requests.get(id);
     if (isSent(pending)) {
       if (!pending.cancelled) this.#live--;
       stopTimer(pending.sent.timer);
     }
-    this.#requests.delete(idKey(id));
+    this.#requests.delete(id);
   }
 }

@@ -1,6 +1,10 @@
 /**
  * The agent plane: one pipeline behind two kinds of listener, the loopback port and a Unix socket per session. It serves
  * MCP and a session's own token; it defines no upstream, reads no config, makes no session.
+ *
+ * The guard has matched the raw target before anybody else reads it (B6). What it found to be MCP goes to the handlers at
+ * once, with Node's own request and response, for bytes stay bytes there and a web Request per call would cost more than
+ * all checks together; the other routes are Hono's.
  */
 import {
   createServer,
@@ -11,7 +15,6 @@ import {
 } from 'node:http';
 import type { Socket } from 'node:net';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono } from 'hono';
 import type { Caller, Claim, Peer, Sessions } from '../auth/session.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
@@ -20,6 +23,7 @@ import { limits } from '../limits.ts';
 import { otherEra } from './era.ts';
 import type { Front } from './front.ts';
 import { guard, type Listener, type Route } from './guard.ts';
+import { valuesOf } from './headers.ts';
 import { type FrontDesk, handleDelete, handleGet, handlePost, sendRefusal } from './http.ts';
 import { serveLines } from './line.ts';
 import { refusalResponse, statusOf } from './wire.ts';
@@ -32,18 +36,31 @@ export interface AgentPlanePorts {
   /** The kernel's word on the other end of a new connection; `null` when it gives none. */
   readonly peerOf: (socket: Socket, kind: Listener['kind']) => Promise<Peer | null>;
   readonly refused: (refusal: Refusal, peer: Peer | null, caller: Caller | null) => void;
+  /** An error that is no refusal: that request fails, nothing else. */
+  readonly failed: (error: unknown) => void;
 }
 
 interface Connection {
   readonly listener: Listener;
   /** Asked once, when the connection is accepted, and never again: later the port may be another's (B5). */
-  readonly peer: Promise<Peer | null>;
+  peer: Promise<Peer | null> | Peer | null;
   /** The session that it was first used for. */
   session: string | null;
 }
 
+interface Identified {
+  readonly route: Route;
+  /** `null` for `/healthz` alone. */
+  readonly caller: Caller | null;
+}
+
 type McpRoute = Route & { to: 'mcp' | 'merged' };
-type Bindings = HttpBindings & { readonly caller: Caller; readonly route: McpRoute };
+type Bindings = HttpBindings & { readonly caller: Caller };
+type Serve = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+function isMcp(route: Route): route is McpRoute {
+  return route.to === 'mcp' || route.to === 'merged';
+}
 
 /** `null` for all upstreams as one. */
 function upstreamOf(route: McpRoute): string | null {
@@ -54,7 +71,7 @@ function upstreamOf(route: McpRoute): string | null {
 function claimOf(request: IncomingMessage, listener: Listener): Claim {
   return listener.kind === 'session'
     ? { by: 'socket', session: listener.session }
-    : { by: 'token', authorization: request.headersDistinct.authorization ?? [] };
+    : { by: 'token', authorization: valuesOf(request, 'authorization') };
 }
 
 export class AgentPlane {
@@ -90,8 +107,8 @@ export class AgentPlane {
         socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
       else socket.destroy();
     });
-    const serve = this.#hono();
-    server.on('request', (request, response) => void this.#request(request, response, serve));
+    const others = this.#hono();
+    server.on('request', (request, response) => this.#request(request, response, others));
     // On the port nothing can be upgraded, and offers to (h2c, of Java's client) have to be passed over (RFC 9110, 7.8).
     if (kind === 'session')
       server.on(
@@ -111,7 +128,9 @@ export class AgentPlane {
   /** A peer that no session is for is cut off before it is read from: other users cannot hold our connections (B9). */
   #accept(socket: Socket, listener: Listener): void {
     const { sessions, ownUid } = this.#ports;
-    const peer = this.#ports.peerOf(socket, listener.kind).then((known) => {
+    const connection: Connection = { listener, peer: null, session: null };
+    connection.peer = this.#ports.peerOf(socket, listener.kind).then((known) => {
+      connection.peer = known;
       if (known === null || !(known.uid === ownUid || sessions.knowsUid(known.uid))) {
         this.#ports.refused(
           refuse('peer_refused', known === null ? 'unknown peer' : 'another user'),
@@ -122,14 +141,20 @@ export class AgentPlane {
       }
       return known;
     });
-    this.#connections.set(socket, { listener, peer, session: null });
+    this.#connections.set(socket, connection);
   }
 
   /** Steps 1 to 3 of the request path. */
-  async #identify(request: IncomingMessage): Promise<{ route: Route; caller: Caller | null } | Refusal> {
+  #identify(request: IncomingMessage): Promise<Identified | Refusal> | Identified | Refusal {
     const connection = this.#connections.get(request.socket);
     if (connection === undefined) return refuse('peer_refused', 'unknown peer');
-    const peer = await connection.peer;
+    const { peer } = connection;
+    return peer instanceof Promise
+      ? peer.then((known) => this.#judge(request, connection, known))
+      : this.#judge(request, connection, peer);
+  }
+
+  #judge(request: IncomingMessage, connection: Connection, peer: Peer | null): Identified | Refusal {
     const route = guard(request, connection.listener);
     if (isRefusal(route)) {
       this.#ports.refused(route, peer, null);
@@ -163,12 +188,19 @@ export class AgentPlane {
     return undefined;
   }
 
-  async #request(
+  #request(request: IncomingMessage, response: ServerResponse, others: Serve): void {
+    const identified = this.#identify(request);
+    if (identified instanceof Promise)
+      void identified.then((known) => this.#serve(request, response, known, others));
+    else this.#serve(request, response, identified, others);
+  }
+
+  #serve(
     request: IncomingMessage,
     response: ServerResponse,
-    serve: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
-  ): Promise<void> {
-    const identified = await this.#identify(request);
+    identified: Identified | Refusal,
+    others: Serve,
+  ): void {
     if (isRefusal(identified)) {
       response.setHeader('connection', 'close');
       sendRefusal(response, identified);
@@ -177,33 +209,44 @@ export class AgentPlane {
       request.once('end', () => request.socket.end()).resume();
       return;
     }
+    const { route, caller } = identified;
+    if (isMcp(route) && caller !== null) {
+      this.#serveMcp(request, response, upstreamOf(route), caller);
+      return;
+    }
     admissions.set(request, identified);
-    await serve(request, response);
+    void others(request, response);
   }
 
-  /** Routing is Hono's; the data path writes to Node's own response, which keeps bytes bytes. */
-  #hono(): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
-    const { desk, sessions } = this.#ports;
+  #serveMcp(
+    request: IncomingMessage,
+    response: ServerResponse,
+    upstream: string | null,
+    caller: Caller,
+  ): void {
+    const { desk, sessions, failed } = this.#ports;
+    const give500 = (error: unknown): void => {
+      failed(error);
+      if (response.headersSent) response.destroy();
+      else response.writeHead(500, { 'content-length': 0 }).end();
+    };
+    try {
+      if (request.method === 'POST') handlePost(desk, caller, upstream, request, response).catch(give500);
+      else if (request.method === 'GET') {
+        response.once('close', sessions.hold(caller.session.id));
+        handleGet(desk, caller, upstream, request, response);
+      } else handleDelete(desk, caller, upstream, request, response);
+    } catch (error) {
+      give500(error);
+    }
+  }
+
+  #hono(): Serve {
     const app = new Hono<{ Bindings: Bindings }>();
     app.get('/healthz', (context) => context.json({ status: 'ok' }));
     app.post('/token', (context) => {
-      const token = sessions.mintToken(context.env.caller.session.id);
+      const token = this.#ports.sessions.mintToken(context.env.caller.session.id);
       return token === null ? context.body(null, 404) : context.json({ token });
-    });
-    // Which of the two it is, the guard has decided: by the raw target.
-    const mcp = ['/mcp', '/mcp/:upstream'];
-    app.on('POST', mcp, async ({ env }) => {
-      await handlePost(desk, env.caller, upstreamOf(env.route), env.incoming, env.outgoing);
-      return RESPONSE_ALREADY_SENT;
-    });
-    app.on('GET', mcp, ({ env }) => {
-      env.outgoing.once('close', sessions.hold(env.caller.session.id));
-      handleGet(desk, env.caller, upstreamOf(env.route), env.incoming, env.outgoing);
-      return RESPONSE_ALREADY_SENT;
-    });
-    app.on('DELETE', mcp, ({ env }) => {
-      handleDelete(desk, env.caller, upstreamOf(env.route), env.incoming, env.outgoing);
-      return RESPONSE_ALREADY_SENT;
     });
     return getRequestListener(
       (request, env) => app.fetch(request, { ...env, ...admissions.get((env as HttpBindings).incoming) }),
@@ -231,9 +274,8 @@ export class AgentPlane {
     socket.once('close', release);
   }
 
-  #openLines(request: IncomingMessage, { route, caller }: { route: Route; caller: Caller | null }) {
-    if ((route.to !== 'mcp' && route.to !== 'merged') || caller === null)
-      return refuse('not_found', 'no such path');
+  #openLines(request: IncomingMessage, { route, caller }: Identified) {
+    if (!isMcp(route) || caller === null) return refuse('not_found', 'no such path');
     if (request.headers.upgrade !== 'mcp-stdio') return refuse('bad_message', 'expected Upgrade: mcp-stdio');
     const upstream = upstreamOf(route);
     const conversation = this.#ports.desk.open(caller, upstream);
@@ -245,4 +287,4 @@ export class AgentPlane {
 }
 
 /** What {@link AgentPlane} found out about a request, for the handlers that Hono calls. */
-const admissions = new WeakMap<IncomingMessage, { route: Route; caller: Caller | null }>();
+const admissions = new WeakMap<IncomingMessage, Identified>();

@@ -2,22 +2,28 @@
  * What came back from an upstream, before redaction: its envelope can be read, its bytes cannot. {@link redact} is the
  * only exit, whatever the answer's kind, status or success (D6).
  */
-import type { Scrubber } from '../credentials/scrubber.ts';
+import type { Scrubbed, Scrubber } from '../credentials/scrubber.ts';
 import type { Envelope } from '../jsonrpc.ts';
 
-const contents = new WeakMap<Answer, { line: Buffer; scrubber: Scrubber }>();
+let scrub: (answer: Answer) => Scrubbed;
 
 export class Answer {
   readonly envelope: Envelope;
+  readonly #line: Buffer;
+  readonly #scrubber: Scrubber;
 
-  private constructor(envelope: Envelope) {
+  static {
+    scrub = (answer) => answer.#scrubber.scrubJson(answer.#line);
+  }
+
+  private constructor(envelope: Envelope, line: Buffer, scrubber: Scrubber) {
     this.envelope = envelope;
+    this.#line = line;
+    this.#scrubber = scrubber;
   }
 
   static from(envelope: Envelope, line: Buffer, scrubber: Scrubber): Answer {
-    const answer = new Answer(envelope);
-    contents.set(answer, { line, scrubber });
-    return answer;
+    return new Answer(envelope, line, scrubber);
   }
 }
 
@@ -33,8 +39,6 @@ export interface Redacted {
 
 /** `null`: the message cannot be cleaned with certainty, so it must not go out at all. */
 export function redact(answer: Answer): Redacted | null {
-  const content = contents.get(answer);
-  if (content === undefined) throw new Error('not an answer of an upstream');
-  const result = content.scrubber.scrubJson(content.line);
+  const result = scrub(answer);
   return result.outcome === 'withheld' ? null : ({ bytes: result.bytes, labels: result.labels } as Redacted);
 }

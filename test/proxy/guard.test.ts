@@ -15,8 +15,9 @@ interface Head {
 }
 
 function judge(listener: Listener, { method = 'POST', url = '/mcp/notion', headers = {} }: Head = {}) {
-  const headersDistinct = { host: ['127.0.0.1:7777'], ...headers };
-  return guard({ method, url, headersDistinct } as unknown as IncomingMessage, listener);
+  const all = Object.entries({ host: ['127.0.0.1:7777'], ...headers });
+  const rawHeaders = all.flatMap(([name, values]) => values.flatMap((value) => [name, value]));
+  return guard({ method, url, rawHeaders } as unknown as IncomingMessage, listener);
 }
 
 function allows(route: Route, listener: Listener, head?: Head): void {

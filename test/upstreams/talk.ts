@@ -38,7 +38,7 @@ export class World {
   readonly #upstreams: Upstreams;
   readonly #modeFile: string;
   readonly #caller;
-  readonly #audit = new Audit({ append: async () => {} }, () => {});
+  readonly #audit = new Audit({ append: async () => {}, note: () => {} }, () => {});
 
   constructor(t: TestContext, options: Options = {}) {
     const { startTimeoutMs = 60_000, toolTimeouts = [], maxChildren = 64 } = options;

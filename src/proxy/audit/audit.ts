@@ -11,6 +11,8 @@ import type { AuditEvent, CallOutcome } from './record.ts';
 /** Where records go; rejects when one cannot be written. */
 export interface AuditSink {
   append(event: AuditEvent): Promise<void>;
+  /** For what nothing waits for: it may share the next write. */
+  note(event: AuditEvent, failed: (error: unknown) => void): void;
 }
 
 /** A flood of refusals becomes one record per this many milliseconds, peer and reason: it cannot fill the disk. */
@@ -124,7 +126,7 @@ export class Audit {
     how: { outcome: CallOutcome; code?: Refusal['refused']; bytes: number; redactions?: readonly string[] },
   ): void {
     const durationMs = Math.round((performance.now() - startedAt) * 1000) / 1000;
-    this.note({ event: 'call.finished', call: grant.callId, durationMs, ...how });
+    this.#sink.note({ event: 'call.finished', call: grant.callId, durationMs, ...how }, this.#failed);
   }
 
   /** A connection or request that belongs to no conversation. */

@@ -1,6 +1,6 @@
 /** The clients' requests that the server has not answered, by the id that we gave each. */
 import type { Grant } from '../../auth/grant.ts';
-import { idKey, type MessageId } from '../../jsonrpc.ts';
+import type { MessageId } from '../../jsonrpc.ts';
 import { limits } from '../../limits.ts';
 import type { Leg } from './leg.ts';
 import type { Received } from './received.ts';
@@ -26,7 +26,7 @@ export interface InFlight {
 
 export class InFlightRequests {
   readonly #byId = new Map<number, InFlight>();
-  readonly #byLeg = new Map<Leg, Map<string, InFlight>>();
+  readonly #byLeg = new Map<Leg, Map<MessageId, InFlight>>();
   readonly #logging = new Set<InFlight>();
 
   get size(): number {
@@ -42,13 +42,13 @@ export class InFlightRequests {
   }
 
   of(leg: Leg, clientId: MessageId): InFlight | undefined {
-    return this.#byLeg.get(leg)?.get(idKey(clientId));
+    return this.#byLeg.get(leg)?.get(clientId);
   }
 
   add(request: InFlight): void {
     this.#byId.set(request.id, request);
     if (request.wantsLog) this.#logging.add(request);
-    const key = idKey(request.clientId);
+    const key = request.clientId;
     const own = this.#byLeg.get(request.leg);
     if (own === undefined) this.#byLeg.set(request.leg, new Map([[key, request]]));
     else own.set(key, request);
@@ -58,7 +58,7 @@ export class InFlightRequests {
     if (!this.#byId.delete(request.id)) return;
     this.#logging.delete(request);
     const own = this.#byLeg.get(request.leg);
-    own?.delete(idKey(request.clientId));
+    own?.delete(request.clientId);
     if (own?.size === 0) this.#byLeg.delete(request.leg);
   }
 

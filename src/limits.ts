@@ -182,6 +182,8 @@ export const limits = {
 
   /** Between two looks for what nobody uses any more. */
   sweepMs: 30 * second,
+  /** The least time between them, whatever idle timeouts are configured. */
+  sweepLeastMs: 100,
 
   /** Config, vault and key files; a thousand upstreams or secrets fit. */
   trustedFileBytes: 8 * MiB,

@@ -123,7 +123,13 @@ function eventReader(onData: (data: Buffer) => void): (chunk: Buffer) => void {
 }
 
 /** The client's end over Streamable HTTP: a POST per message, and a GET stream once the conversation has an id. */
-export function httpPeer(address: Address, path: string, headers: Record<string, string>): Peer {
+export function httpPeer(
+  address: Address,
+  path: string,
+  headers: Record<string, string>,
+  /** Further headers of a POST. */
+  more: (body: Buffer) => Record<string, string> = () => ({}),
+): Peer {
   const inbox = new Inbox();
   const agent = new Agent({ keepAlive: true });
   let session: Record<string, string> = {};
@@ -137,7 +143,7 @@ export function httpPeer(address: Address, path: string, headers: Record<string,
         ...headers,
         ...session,
         Accept: method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream',
-        ...(body && { 'Content-Type': 'application/json', 'Content-Length': body.length }),
+        ...(body && { 'Content-Type': 'application/json', 'Content-Length': body.length, ...more(body) }),
       },
     });
     sent.on('error', () => {});

@@ -54,14 +54,17 @@ export function readEra(bytes: Buffer): EraVerdict {
   return legacy;
 }
 
+/** Of credentials, slowness and haste: whoever answers so has not looked at the message. */
+const otherStatuses: ReadonlySet<number> = new Set([401, 403, 407, 408, 425, 429]);
+
 /**
- * What the absence of a JSON-RPC answer says. HTTP statuses are in `data.status`: 401, 403 and 5xx speak of credentials
- * and health, not of the era, and neither does a connection that failed.
+ * What the absence of a JSON-RPC answer says. HTTP statuses are in `data.status`: some speak of credentials and health,
+ * as 5xx do, not of the era, and neither does a connection that failed.
  */
 function readRefusal(refusal: Refusal): EraVerdict | Refusal {
   const status = refusal.data?.status;
   if (typeof status !== 'number' || status < 400 || status >= 500) return refusal;
-  return status === 401 || status === 403 ? refusal : legacy;
+  return otherStatuses.has(status) ? refusal : legacy;
 }
 
 /**

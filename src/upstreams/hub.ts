@@ -26,6 +26,7 @@ export interface HubPorts {
 }
 
 interface Open {
+  readonly connection: Handover;
   readonly mux: Mux;
   readonly verdict: EraVerdict;
 }
@@ -80,7 +81,9 @@ export class Hub {
     await this.#asking?.transport.stop();
     const open = this.#open ?? (await this.#opening);
     this.#open = null;
-    if (open !== null && !isRefusal(open)) await open.mux.stop();
+    if (open === null || isRefusal(open)) return;
+    // The mux does not have the connection before its first leg, which is refused from now on.
+    await Promise.all([open.mux.stop(), open.connection.transport.stop()]);
   }
 
   #wrongEra(): Refusal {
@@ -145,7 +148,7 @@ export class Hub {
       startTimeoutMs,
       version,
     });
-    this.#open = { mux, verdict };
+    this.#open = { connection, mux, verdict };
     return this.#open;
   }
 }

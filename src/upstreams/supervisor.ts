@@ -188,7 +188,10 @@ export class Supervisor {
   }
 
   #keepSpare(session: string, connection: Handover): void {
+    // Another one, when the era was forgotten in the meantime.
+    const before = this.#spares.get(session)?.connection;
     this.#takeSpare(session);
+    void before?.transport.stop();
     const timer = setTimeout(() => {
       if (this.#spares.get(session)?.connection === connection) this.#spares.delete(session);
       void connection.transport.stop();

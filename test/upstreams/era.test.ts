@@ -89,7 +89,7 @@ test('no JSON-RPC answer: 4xx is legacy; 401, 403, 5xx and a lost connection are
   };
   for (const status of [400, 404, 405, 406, 422])
     assert.deepEqual(await ended(refuse('upstream_unavailable', 'x', { status })), legacy, String(status));
-  for (const status of [401, 403, 500, 502, 503]) {
+  for (const status of [401, 403, 407, 408, 425, 429, 500, 502, 503]) {
     const refusal = refuse('upstream_unavailable', 'x', { status });
     assert.equal(await ended(refusal), refusal, String(status));
   }

@@ -43,6 +43,7 @@ export class ScriptedServer {
         // Transports that need headers read the parsed side: it must say the same.
         assert.equal(id, got.json.id ?? null);
         assert.deepEqual(params._meta, got.json.params?._meta);
+        assert.deepEqual(params.requestId, got.json.params?.requestId);
         this.#received.push(got);
         return undefined;
       },

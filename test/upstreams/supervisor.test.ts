@@ -298,3 +298,47 @@ test('the end of a session whose server is being asked for its era ends that chi
   assert.equal(rig.supervisor.status().era, null);
   assert.ok((await (await rig.use('t', 'modern')).request('tools/list', enveloped())).result);
 });
+
+/** Lets a rig's next acquisition wait until the function that is returned is called. */
+function holdCredential(rig: Rig): { readonly asked: Promise<void>; readonly give: () => void } {
+  let give = (): void => {};
+  const { acquire } = rig;
+  const asked = new Promise<void>((wanted) => {
+    rig.acquire = () => {
+      rig.acquire = acquire;
+      return new Promise((resolve) => {
+        give = () => resolve(acquire());
+        wanted();
+      });
+    };
+  });
+  return { asked, give: () => give() };
+}
+
+test('the end of a session whose connection is being opened ends that connection', async (t) => {
+  for (const era of ['modern', 'auto'] as const) {
+    const rig = new Rig(t, 'modern', { era });
+    const { asked, give } = holdCredential(rig);
+    const opening = rig.open('s', 'modern');
+    await asked;
+    const ended = rig.supervisor.endSession('s');
+    give();
+    await ended;
+    assert.ok(isRefusal(await opening));
+    await until(() => rig.supervisor.status().connections === 0, `${era}: it is gone`);
+    await rig.gone();
+  }
+});
+
+test('of two spares of one session the first ends', async (t) => {
+  const rig = new Rig(t, 'failing');
+  assert.equal(await rig.refused('s', 'modern'), 'era_unsupported');
+  // One that dies mute makes the era unknown, so that the next is asked again.
+  rig.mode('start');
+  await rig.open('other', 'legacy');
+  await until(() => rig.supervisor.status().era === null, 'the era is forgotten');
+  rig.mode('work');
+  assert.equal(await rig.refused('s', 'modern'), 'era_unsupported');
+  await until(() => !lives(rig.pids[0] ?? 0), 'the first is gone');
+  assert.equal(rig.supervisor.status().connections, 1);
+});

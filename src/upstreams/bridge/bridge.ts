@@ -192,8 +192,7 @@ class Bridge implements Transport {
     const opening = this.#opening;
     if (opening?.request.id === requestId) {
       this.#opening = null;
-      const params = new Map([['requestId', Buffer.from(JSON.stringify(opening.discoverId))]]);
-      return this.#below.send(grant, meta.wrap(notice, { params }));
+      return this.#below.send(grant, meta.wrapCancel(notice, opening.discoverId));
     }
     this.#subscriptions.cancel(requestId);
     return this.#calls.cancel(grant, requestId, notice);

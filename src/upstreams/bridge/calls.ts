@@ -138,11 +138,7 @@ export class BridgedCalls {
     this.#dismiss(call, 'the request was cancelled');
     this.#end(call);
     if (serverId === null) return undefined;
-    const requestId = Buffer.from(JSON.stringify(serverId));
-    return this.#ports.toServer(
-      grant,
-      call.meta.wrap(notice, { params: new Map([['requestId', requestId]]) }),
-    );
+    return this.#ports.toServer(grant, call.meta.wrapCancel(notice, serverId));
   }
 
   /** Forgets all. */

@@ -76,4 +76,13 @@ export class RequestMeta {
       bytes: applyEdits(bytes, edits),
     };
   }
+
+  /** A `notifications/cancelled` of the client, for the request that the server has as `requestId`. */
+  wrapCancel(notice: ClientMessage, requestId: MessageId): ClientMessage {
+    // Transports that do not send it, but act on it, read the parsed side.
+    return this.wrap(
+      { ...notice, params: { ...notice.params, requestId } },
+      { params: new Map([['requestId', Buffer.from(JSON.stringify(requestId))]]) },
+    );
+  }
 }

@@ -142,7 +142,8 @@ class EventStream extends ResponseSink implements Sink {
       'cache-control': 'no-cache, no-transform',
       ...headers,
     });
-    this.#keepAlive = setInterval(() => response.write(':\n\n'), limits.sseKeepAliveMs);
+    // One that has ended stays until its client has read it, and takes nothing any more.
+    this.#keepAlive = setInterval(() => this.open && response.write(':\n\n'), limits.sseKeepAliveMs);
     response.on('close', () => clearInterval(this.#keepAlive));
   }
 

@@ -64,6 +64,12 @@ function policyOf(config: Config): Policy {
   return new Map([...config.profiles.values()].map(({ name, rules }) => [name, rules]));
 }
 
+/** An upstream that is to be kept for seconds only has to be looked at that often. */
+function sweepMs({ upstreams }: Config): number {
+  const idle = [...upstreams.values()].map(({ idleTimeoutMs }) => idleTimeoutMs ?? limits.sweepMs);
+  return Math.max(limits.sweepLeastMs, Math.min(limits.sweepMs, ...idle));
+}
+
 async function peerOf(socket: Socket, kind: 'tcp' | 'session'): Promise<Peer | null> {
   if (kind === 'tcp') {
     const peer = await tcpPeer(socket);
@@ -234,7 +240,7 @@ export class Daemon {
       this.#sessions.sweep();
       this.#desk.sweep(Date.now());
       this.#upstreams.sweep();
-    }, limits.sweepMs).unref();
+    }, sweepMs(config)).unref();
     const { control, url } = this.ready();
     this.#log.info({ version, control, url }, 'ready');
   }

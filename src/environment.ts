@@ -103,13 +103,19 @@ export function upstreamBase(env: Environment, tmpdir: string): Record<string, s
 }
 
 /**
+ * glibc's malloc keeps what large answers needed, and raises these bounds as it goes: fixed, memory goes back to the
+ * system (mallopt(3)). Others ignore them.
+ */
+const allocator = { MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_MMAP_THRESHOLD_: '131072' };
+
+/**
  * What the daemon is started, and re-executes itself, with.
  * @param extraNames the variables that `env:` references of the configuration name
  */
 export function daemonEnvironment(env: Environment, extraNames: Iterable<string>): Record<string, string> {
   const extra = [...extraNames].filter((name) => !steersRuntime(name));
   const names = [...identity, ...locale, ...xdgHomes, 'OSTIARY_CONFIG', ...extra];
-  return { ...Object.fromEntries(pick(env, names)), PATH: fixedPath() };
+  return { ...Object.fromEntries(pick(env, names)), PATH: fixedPath(), ...allocator };
 }
 
 /** Whether `env` is its own {@link daemonEnvironment}; hence true for whatever that function returned. */

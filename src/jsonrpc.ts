@@ -122,6 +122,8 @@ export function parseClientMessage(bytes: Buffer): ClientMessage | Refusal {
     return refuse('bad_message', 'a message is a request or a response, not both');
   if (id === undefined) return { kind: 'notification', id: null, method, params, bytes: oneLine(bytes) };
   if (!isId(id)) return refuse('bad_message', 'expected "id" to be a string or number');
+  // What acts on a notification would take it for one, and nobody would answer it.
+  if (method.startsWith('notifications/')) return refuse('bad_message', 'a notification has no "id"');
   return { kind: 'request', id, method, params, bytes: oneLine(bytes) };
 }
 

@@ -72,6 +72,8 @@ export const limits = {
   upstreamStartMs: 60 * second,
   /** Until the answer to a probe for the modern era; a legacy server may give none, and a cold Node server needs 5 s. */
   eraProbeMs: 10 * second,
+  /** The same of a server that has answered already: its client waits for that answer. */
+  eraProbeWarmMs: 2 * second,
   /** A connection that was opened for the probe is kept for the client that falls back, which does so at once. */
   spareMs: 10 * second,
   /** Until an upstream must have answered any other request; builds and searches take minutes. */
@@ -165,8 +167,6 @@ export const limits = {
   logBytesPerSecond: 4 * KiB,
   /** A line of the log without what it tells. */
   logLineBytes: 150,
-  /** Stderr kept per upstream child for `status` and start errors. */
-  stderrTailLines: 50,
 
   /** A helper that needs a person (touch, PIN) answers within this. */
   helperTimeoutMs: 30 * second,
@@ -180,6 +180,8 @@ export const limits = {
 
   /** Between two looks for what nobody uses any more. */
   sweepMs: 30 * second,
+  /** The least time between them, whatever idle timeouts are configured. */
+  sweepLeastMs: 100,
 
   /** Config, vault and key files; a thousand upstreams or secrets fit. */
   trustedFileBytes: 8 * MiB,

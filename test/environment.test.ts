@@ -71,6 +71,8 @@ test('I1 the daemon gets the named variables, those of env: references, and noth
     XDG_RUNTIME_DIR: '/run/user/1000',
     OSTIARY_CONFIG: '/home/alice/o.yaml',
     GITHUB_TOKEN: 'canary-github',
+    MALLOC_TRIM_THRESHOLD_: '131072',
+    MALLOC_MMAP_THRESHOLD_: '131072',
   });
 });
 

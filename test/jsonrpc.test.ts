@@ -62,6 +62,7 @@ test('C1: one reason per way of being wrong', () => {
   refuses('{"jsonrpc":"2.0","id":1,"method":"m","result":1}', /not both/);
   refuses('{"jsonrpc":"2.0","id":null,"method":"m"}', /id/);
   refuses('{"jsonrpc":"2.0","id":1e400,"method":"m"}', /id/);
+  refuses('{"jsonrpc":"2.0","id":1,"method":"notifications/cancelled"}', /id/);
   refuses('{"jsonrpc":"2.0","id":-1e400,"result":{}}', /id/);
 });
 

@@ -76,6 +76,13 @@ function covers(rule: Rule, call: Call): boolean {
   }
 }
 
+/** Whether profiles differ in what they see of an upstream that they have: what one is shown is not for all then. */
+export function isPartial(policy: Policy, upstream: string): boolean {
+  for (const rules of policy.values())
+    if (rules.some((rule) => !coversAll(rule) && matchGlob(rule.upstream, upstream))) return true;
+  return false;
+}
+
 export function evaluate(policy: Policy, caller: Caller, call: Call): Decision {
   for (const target of call.also ?? []) {
     const decision = judge(policy, caller, { upstream: call.upstream, method: call.method, target });

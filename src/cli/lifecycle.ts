@@ -20,7 +20,10 @@ interface StatusReport {
   readonly conversations: number;
   readonly upstreams: readonly {
     name: string;
+    transport: 'stdio' | 'http' | 'sse';
     lifecycle: string;
+    era: string | null;
+    connections: number;
     running: readonly number[];
     starts: number;
     lastExit: string | null;
@@ -68,6 +71,16 @@ function duration(ms: number): string {
   return hours < 1 ? `${minutes} min` : `${hours} h ${minutes % 60} min`;
 }
 
+function describeUpstream(one: StatusReport['upstreams'][number]): string {
+  if (one.lifecycle === 'disabled') return 'disabled';
+  const open = one.transport === 'stdio' ? `${one.running.length} running` : `${one.connections} connected`;
+  const parts = [`${open}, ${one.starts} started`];
+  if (one.lifecycle === 'shared') parts.push('shared by all sessions');
+  if (one.era !== null) parts.push(`${one.era} protocol`);
+  if (one.lastExit !== null) parts.push(`the last one ${one.lastExit}`);
+  return parts.join('; ');
+}
+
 function describe(report: StatusReport): string[] {
   const weak = report.hardening.filter(({ inForce }) => !inForce);
   const lines = [
@@ -81,11 +94,7 @@ function describe(report: StatusReport): string[] {
     `audit       ${report.audit.file}, ${report.audit.seq} records`,
   ];
   for (const one of report.upstreams) {
-    const state =
-      one.lifecycle === 'disabled' ? 'disabled' : `${one.running.length} running, ${one.starts} started`;
-    lines.push(
-      `upstream    ${one.name}: ${state}${one.lastExit === null ? '' : `; the last one ${one.lastExit}`}`,
-    );
+    lines.push(`upstream    ${one.name}: ${describeUpstream(one)}`);
     if (one.state !== 'closed')
       lines.push(
         `            failed ${one.failures} times in a row: ${one.state === 'open' ? `not started for ${one.retryAfterSeconds} s` : 'the next call tries again'}`,

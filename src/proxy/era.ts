@@ -83,6 +83,8 @@ export function checkHeaders(
 ): Refusal | undefined {
   const once = singleValues(request);
   const version = envelopeVersion(message);
+  // With nothing to compare headers with, it is the body that is wrong.
+  if (message.kind === 'request' && version === undefined) return checkEnvelope(message);
   // A notification may go without an envelope, and then has no version to compare with.
   if (once['mcp-protocol-version'] === undefined) return mismatch('MCP-Protocol-Version');
   if (message.kind !== 'request') {

@@ -4,7 +4,10 @@
  */
 import type { Grant } from '../auth/grant.ts';
 import { isRefusal, type Refusal } from '../errors.ts';
+import { decodeString, elements, memberAt } from '../json.ts';
 import { type ClientMessage, idKey, type MessageId } from '../jsonrpc.ts';
+import { limits } from '../limits.ts';
+import { isLegacyVersion } from '../revisions.ts';
 import { bridge } from './bridge/bridge.ts';
 import { type Probe, probeEra } from './era.ts';
 import type { OpenTransport, Transport, TransportEvents } from './transport.ts';
@@ -15,6 +18,24 @@ interface Refused {
   readonly initialize: ClientMessage;
   readonly handOut: () => void;
 }
+
+/**
+ * Modern servers refuse `initialize` with a code that JSON-RPC or MCP reserves, "implementation-defined"; others, and an
+ * internal error, tell of something that went wrong in a legacy one.
+ */
+function mayBeModern(response: Buffer): boolean {
+  const span = memberAt(response, 'error', 'code');
+  const code = span === undefined ? 0 : Number(response.toString('latin1', span.start, span.end));
+  if (code < -32768 || code > -32000 || code === internalError) return false;
+  const supported = memberAt(response, 'error', 'data', 'supported');
+  const versions = (supported && elements(response, supported)) ?? [];
+  // One that names the versions it would take says which era it is of.
+  return (
+    versions.length === 0 || !versions.every((version) => isLegacyVersion(decodeString(response, version)))
+  );
+}
+
+const internalError = -32603;
 
 /** Statuses by which HTTP servers turn down a message of the other era. */
 function isClientError(refusal: Refusal): boolean {
@@ -40,7 +61,10 @@ class EraFallback implements Transport {
       onMessage: (message) => {
         if (this.#probe?.onMessage(message) === true) return;
         const { kind, id, failed } = message.envelope;
-        const refused = kind === 'response' && id !== null ? this.#answered(id, failed) : null;
+        const refused =
+          kind === 'response' && id !== null
+            ? this.#answered(id, failed && mayBeModern(message.bytes))
+            : null;
         if (refused === null) events.onMessage(message);
         else void this.#ask({ ...refused, handOut: () => events.onMessage(message) });
       },
@@ -93,6 +117,7 @@ class EraFallback implements Transport {
     this.#probe = probeEra(
       (message) => this.#below.send(grant, message),
       `ostiary:era:${String(initialize.id)}`,
+      limits.eraProbeWarmMs,
     );
     const era = await this.#probe.verdict;
     if (!isRefusal(era) && era.era === 'modern' && exited === null) return this.#bridge(grant, initialize);

@@ -69,11 +69,15 @@ function readRefusal(refusal: Refusal): EraVerdict | Refusal {
  * @param send sends one message on it
  * @param id unlike any that is in flight
  */
-export function probeEra(send: (message: ClientMessage) => Refusal | undefined, id: MessageId): Probe {
+export function probeEra(
+  send: (message: ClientMessage) => Refusal | undefined,
+  id: MessageId,
+  timeoutMs: number = limits.eraProbeMs,
+): Probe {
   let settle: (verdict: EraVerdict | Refusal) => void = () => {};
   const verdict = new Promise<EraVerdict | Refusal>((resolve) => {
     // Some legacy servers are silent until `initialize`.
-    const timer = setTimeout(() => resolve(legacy), limits.eraProbeMs);
+    const timer = setTimeout(() => resolve(legacy), timeoutMs);
     settle = (seen) => {
       clearTimeout(timer);
       resolve(seen);

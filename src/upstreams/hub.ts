@@ -43,6 +43,9 @@ export class Hub {
   readonly #ports: HubPorts;
   #opening: Promise<Open | Refusal> | null = null;
   #open: Open | null = null;
+  /** The connection whose server is being asked for its era. */
+  #asking: Handover | null = null;
+  #cut = false;
 
   constructor(ports: HubPorts) {
     this.#ports = ports;
@@ -73,6 +76,8 @@ export class Hub {
 
   /** Ends the connection; the next who needs it opens another. */
   async stop(): Promise<void> {
+    this.#cut = this.#asking !== null;
+    await this.#asking?.transport.stop();
     const open = this.#open ?? (await this.#opening);
     this.#open = null;
     if (open !== null && !isRefusal(open)) await open.mux.stop();
@@ -116,8 +121,14 @@ export class Hub {
       onNoAnswer: (id, refusal) => void probe.onNoAnswer(id, refusal),
       onExit: probe.onExit,
     });
+    this.#asking = connection;
     const verdict = await probe.verdict;
+    this.#asking = null;
     connection.listen(null);
+    if (this.#cut) {
+      this.#cut = false;
+      return refuse('upstream_exited', `upstream ${this.#ports.name} was stopped`);
+    }
     if (!isRefusal(verdict)) this.#ports.learnEra(verdict);
     return verdict;
   }

@@ -3,7 +3,7 @@
  * what runs and of which era it is, and ends it all.
  */
 import type { Grant } from '../auth/grant.ts';
-import { isRefusal, type Refusal, refuse } from '../errors.ts';
+import { Failure, isRefusal, type Refusal, refuse } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Era } from '../revisions.ts';
 import { Breaker, type BreakerState } from './breaker.ts';
@@ -75,6 +75,12 @@ function breakerFor(spec: UpstreamSpec, { circuit, random }: SupervisorPorts): B
   });
 }
 
+/** What the configuration says is not asked of the server. */
+function configured(era: UpstreamSpec['era']): EraVerdict | null {
+  if (era === 'auto') return null;
+  return era === 'legacy' ? { era } : { era, supportedVersions: [] };
+}
+
 /** The one hub of an upstream that all sessions share. */
 const everyone = '';
 
@@ -100,8 +106,14 @@ export class Supervisor {
     this.#spec = spec;
     this.#ports = ports;
     this.#breaker = breakerFor(spec, ports);
-    this.#connector = connector(spec, ports, this.tools);
-    this.#era = spec.era === 'legacy' ? { era: 'legacy' } : null;
+    const acquire: ConnectorPorts['acquire'] = async (ref) => {
+      const secret = await ports.acquire(ref);
+      // A helper may have taken its time: what is started now would outlive the daemon.
+      if (this.#closing) throw new Failure('daemon', `upstream ${spec.name}: ostiary is shutting down`);
+      return secret;
+    };
+    this.#connector = connector(spec, { ...ports, acquire }, this.tools);
+    this.#era = configured(spec.era);
   }
 
   get limits(): UpstreamLimits {
@@ -142,7 +154,7 @@ export class Supervisor {
   #own(session: string): OpenTransport {
     const spare = this.#takeSpare(session);
     if (spare !== null) return spare;
-    const connect = this.#connect(session);
+    const connect = this.#connect;
     switch (this.#spec.era) {
       case 'legacy':
         return connect;
@@ -163,7 +175,7 @@ export class Supervisor {
     const hub = new Hub({
       name,
       startTimeoutMs,
-      connect: this.#connect(session),
+      connect: this.#connect,
       knownEra: () => this.#era,
       learnEra: (verdict) => {
         this.#era = verdict;
@@ -193,43 +205,67 @@ export class Supervisor {
   }
 
   /** A new connection: within the bounds, unless the upstream keeps failing, and known until it is gone. */
-  #connect(session: string): OpenTransport {
-    return async (grant, events) => {
-      const { name, maxChildren, startTimeoutMs } = this.#spec;
-      if (this.#connections >= maxChildren)
-        return refuse('limit_reached', `upstream ${name} runs ${this.#connections} children already`);
-      const { now } = this.#ports;
-      const attempt = this.#breaker.admit(now());
-      if (isRefusal(attempt)) return attempt;
-      this.#connections++;
-      const open = watched(this.#connector.open(session), attempt, {
-        now,
-        startTimeoutMs,
-        over: () => this.#connections--,
-      });
-      let opened: Transport | null = null;
-      const transport = await open(grant, {
-        ...events,
-        onExit: (reason) => {
-          this.#lastExit = reason;
-          if (opened !== null) this.#open.delete(opened);
-          events.onExit(reason);
-        },
-      });
-      if (isRefusal(transport)) return transport;
-      opened = transport;
-      this.#open.add(transport);
-      return transport;
+  readonly #connect: OpenTransport = async (grant, events) => {
+    const { name, era, maxChildren, startTimeoutMs } = this.#spec;
+    const closing = refuse('shutting_down', 'ostiary is shutting down');
+    if (this.#closing) return closing;
+    if (this.#connections >= maxChildren)
+      return refuse('limit_reached', `upstream ${name} runs ${this.#connections} children already`);
+    const { now } = this.#ports;
+    const attempt = this.#breaker.admit(now());
+    if (isRefusal(attempt)) return attempt;
+    this.#connections++;
+    const open = watched(this.#connector.open(grant.caller.session.id), attempt, {
+      now,
+      startTimeoutMs,
+      over: () => this.#connections--,
+    });
+    let opened: Transport | null = null;
+    let ended = false;
+    let answered = false;
+    let stopped = false;
+    const transport = await open(grant, {
+      onMessage: (message) => {
+        answered ||= message.envelope.kind === 'response';
+        events.onMessage(message);
+      },
+      onNoAnswer: events.onNoAnswer,
+      onExit: (reason) => {
+        ended = true;
+        this.#lastExit = reason;
+        if (opened !== null) this.#open.delete(opened);
+        // One that dies mute says nothing of its era: it may be of either, and broken.
+        if (!answered && !stopped) this.#era = configured(era);
+        events.onExit(reason);
+      },
+    });
+    if (isRefusal(transport)) return transport;
+    if (this.#closing) {
+      await transport.stop();
+      return closing;
+    }
+    opened = {
+      send: (by, message) => transport.send(by, message),
+      pause: () => transport.pause(),
+      resume: () => transport.resume(),
+      stop: () => {
+        stopped = true;
+        return transport.stop();
+      },
     };
-  }
+    if (!ended) this.#open.add(opened);
+    return opened;
+  };
 
   async endSession(session: string): Promise<void> {
-    const spare = this.#spares.get(session);
-    this.#takeSpare(session);
     const hub = this.#hubs.get(session);
     this.#hubs.delete(session);
     this.#hubs.get(everyone)?.forget(session);
-    await Promise.all([spare?.connection.transport.stop(), hub?.stop()]);
+    await hub?.stop();
+    // Last, for one that was asked for its era until now has become a spare by then.
+    const spare = this.#spares.get(session);
+    this.#takeSpare(session);
+    await spare?.connection.transport.stop();
   }
 
   sweep(): void {

@@ -55,6 +55,8 @@ const refused: Readonly<Record<string, string | Buffer>> = {
   'params that are a string': '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":"received"}',
   'a method that is a number': '{"jsonrpc":"2.0","id":1,"method":7}',
   'a request that is a response too': '{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}',
+  'a notification that is a request too':
+    '{"jsonrpc":"2.0","id":1,"method":"notifications/cancelled","params":{"requestId":9}}',
   'a response with result and error': '{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":""}}',
   'a tool name that is a list':
     '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":["received"]}}',

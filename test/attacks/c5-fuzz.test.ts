@@ -1,11 +1,22 @@
 /** C5: mutated messages. Nothing crashes, nothing hangs, nothing reaches somebody else. Seeds are printed on failure. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { describe, type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { isRefusal } from '../../src/errors.ts';
 import { elements, members, skipSpace } from '../../src/json.ts';
 import { type ClientMessage, parseClientMessage, readEnvelope } from '../../src/jsonrpc.ts';
-import { HttpClient, handshake, LineClient, type Message, textOf } from '../support/client.ts';
+import { limits } from '../../src/limits.ts';
+import {
+  HttpClient,
+  handshake,
+  LineClient,
+  type McpClient,
+  type Message,
+  type Reply,
+  textOf,
+} from '../support/client.ts';
 import { bearer, portOf, sharedDaemon, socketOf } from '../support/daemon.ts';
 import { fixtureServer } from '../support/servers.ts';
 
@@ -79,13 +90,11 @@ const junk = fc.constantFrom(
   '[[[[',
 );
 
+const mutation = fc.tuple(fc.nat(), fc.constantFrom('cut', 'insert', 'flip', 'double'), junk);
+
 /** The text of a message after some cuts, insertions and exchanges. */
-const mutated = fc
-  .tuple(
-    message,
-    fc.array(fc.tuple(fc.nat(), fc.constantFrom('cut', 'insert', 'flip', 'double'), junk), { maxLength: 4 }),
-  )
-  .map(([value, mutations]) => {
+const mutate = (value: fc.Arbitrary<unknown>): fc.Arbitrary<Buffer> =>
+  fc.tuple(value, fc.array(mutation, { maxLength: 4 })).map(([value, mutations]) => {
     let bytes = Buffer.from(JSON.stringify(value) ?? '');
     for (const [where, how, piece] of mutations) {
       const at = where % (bytes.length + 1);
@@ -100,8 +109,54 @@ const mutated = fc
   });
 
 const anything = fc.oneof(
-  { weight: 4, arbitrary: mutated },
+  { weight: 4, arbitrary: mutate(message) },
   { weight: 1, arbitrary: fc.uint8Array().map((one) => Buffer.from(one)) },
+);
+
+/** Stands for a word that only one session says. */
+const NONCE = '@@@@@@@@@@@@@@@@';
+
+/** Calls that make the server answer, notify, ask and forge, under ids that both sessions use, then mutated. */
+const busy = mutate(
+  fc.record(
+    {
+      jsonrpc: fc.constant('2.0'),
+      id: fc.oneof(fc.nat({ max: 5 }), fc.constantFrom('a', '1', '')),
+      method: fc.constantFrom(
+        'tools/call',
+        'tools/call',
+        'tools/call',
+        'ping',
+        NONCE,
+        'notifications/cancelled',
+      ),
+      params: fc.record(
+        {
+          name: fc.constantFrom(
+            'echo',
+            'received',
+            'notify',
+            'ask',
+            'log',
+            'progress',
+            'unsolicited',
+            'answer_for',
+          ),
+          arguments: fc.record({
+            text: fc.constant(NONCE),
+            data: fc.constant(NONCE),
+            id: fc.oneof(fc.nat({ max: 5 }), fc.constant('a')),
+            method: fc.constantFrom(`x/${NONCE}`, 'roots/list'),
+            params: fc.constant({ text: NONCE }),
+          }),
+          requestId: fc.nat({ max: 5 }),
+          _meta: fc.record({ progressToken: fc.constantFrom(NONCE, 1, '1') }),
+        },
+        { requiredKeys: ['name', 'arguments'] },
+      ),
+    },
+    { requiredKeys: ['jsonrpc', 'method', 'params'] },
+  ),
 );
 
 /** What an independent reader makes of accepted bytes has to be what we judged. */
@@ -189,7 +244,8 @@ describe('C5 the live relay', () => {
   const daemon = sharedDaemon({ config: { upstreams: { chatty: fixtureServer('chatty') } } });
 
   /** The fixture itself falls over params of null. */
-  const harmless = anything.filter((bytes) => !/"params"\s*:\s*null/.test(bytes.toString()));
+  const isHarmless = (bytes: Buffer): boolean => !/"params"\s*:\s*null/.test(bytes.toString());
+  const harmless = anything.filter(isHarmless);
   const lines = fc.array(harmless, { minLength: 1, maxLength: 40 });
 
   const ownLog = (): string =>
@@ -232,6 +288,102 @@ describe('C5 the live relay', () => {
     );
     assert.doesNotMatch(ownLog(), /uncaught|unhandled|TypeError|RangeError/i);
   });
+
+  for (const transport of ['line', 'http'] as const)
+    test(`C5: two sessions at once, the same mutated messages in each: nothing crosses (${transport})`, async (t) => {
+      const [one, other] = await Promise.all([1, 2].map(() => fuzzed(t, transport)));
+      assert.ok(one !== undefined && other !== undefined);
+      let round = 0;
+      const property = fc.asyncProperty(fc.array(busy, { minLength: 1, maxLength: 12 }), async (messages) => {
+        round++;
+        await Promise.all([one, other].map((session) => session.say(messages, round)));
+      });
+      await fc.assert(property, { numRuns: 100_000, interruptAfterTimeLimit: 6_000, endOnFailure: true });
+      await Promise.all([one.settle(), other.settle()]);
+      for (const [mine, theirs] of [
+        [one, other],
+        [other, one],
+      ] as const) {
+        assert.ok(mine.heard().includes(mine.nonce), 'it heard of itself');
+        assert.ok(!mine.heard().includes(theirs.nonce), 'it heard nothing of the other');
+      }
+      t.diagnostic(`${round} rounds, ${one.heard().length + other.heard().length} bytes heard`);
+      assert.ok(round > 20, `${round} rounds`);
+      assert.doesNotMatch(ownLog(), /uncaught|unhandled|TypeError|RangeError/i);
+    });
+
+  interface Fuzzed {
+    readonly nonce: string;
+    /** Says the messages with its own nonce in them, and waits until it is answered still. */
+    say(messages: readonly Buffer[], round: number): Promise<void>;
+    /** Resolves when nothing is under way. */
+    settle(): Promise<void>;
+    /** All that this session heard. */
+    heard(): string;
+  }
+
+  async function fuzzed(t: TestContext, transport: 'line' | 'http'): Promise<Fuzzed> {
+    const nonce = randomBytes(NONCE.length / 2).toString('hex');
+    const own = (bytes: Buffer): Buffer =>
+      Buffer.from(bytes.toString('latin1').replaceAll(NONCE, nonce), 'latin1');
+    const session = await daemon().newSession({ token: true });
+    const check = async (client: McpClient, round: number): Promise<void> => {
+      const text = `${nonce} ${round}`;
+      const call = await client.request(
+        'tools/call',
+        { name: 'echo', arguments: { text } },
+        { id: `check ${round}`, timeoutMs: 10_000 },
+      );
+      assert.equal(textOf(call), text);
+    };
+    if (transport === 'line') {
+      const client = await LineClient.upgrade(socketOf(session), '/mcp/chatty');
+      t.after(() => client.close());
+      await handshake(client);
+      return {
+        nonce,
+        say: (messages, round) => {
+          client.sendRaw(
+            Buffer.concat(messages.filter(isHarmless).flatMap((bytes) => [own(bytes), Buffer.from('\n')])),
+          );
+          return check(client, round);
+        },
+        settle: async () => {},
+        heard: () => client.lines.map(({ raw }) => raw.toString('latin1')).join('\n'),
+      };
+    }
+    const client = new HttpClient(portOf(daemon()), '/mcp/chatty', bearer(session));
+    t.after(() => client.close());
+    await handshake(client);
+    let heard = '';
+    const hear = (reply: Reply): Promise<unknown> => {
+      reply.stream.on('data', (chunk: Buffer) => {
+        heard += chunk.toString('latin1');
+      });
+      return once(reply.stream, 'end');
+    };
+    const standing = await client.get();
+    t.after(() => standing.destroy());
+    hear(standing).catch(() => {});
+    /** Answers under way; that of a cancelled request takes a while. */
+    let posts: Promise<unknown>[] = [];
+    const settle = async (): Promise<void> => {
+      await Promise.all(posts);
+      posts = [];
+    };
+    return {
+      nonce,
+      say: async (messages, round) => {
+        // Over HTTP a call whose question nobody answers would keep its connection.
+        const answered = messages.filter((bytes) => isHarmless(bytes) && !bytes.includes('"ask"'));
+        for (const bytes of answered) posts.push(client.post(own(bytes)).then(hear));
+        await check(client, round);
+        if (posts.length > limits.connectionsPerSession / 2) await settle();
+      },
+      settle,
+      heard: () => heard + JSON.stringify(client.received),
+    };
+  }
 
   test('C5: mutated bodies over HTTP: each is answered', async (t) => {
     const client = new HttpClient(

@@ -10,7 +10,7 @@ function negotiationOf({ negotiation, header }: Row): string {
   return `${era} ${version}${header === null || header === version ? '' : ` (header ${header})`}${probe}`;
 }
 
-const verdicts = { passed: 'ok', failed: 'FAILED', pending: 'pending', skipped: 'skipped' } as const;
+const verdicts = { passed: 'ok', failed: 'FAILED', skipped: 'skipped' } as const;
 
 export function table(rows: readonly Row[]): string {
   const lines = [

@@ -127,7 +127,7 @@ describe('ostiary secret', () => {
     );
     const [entry] = JSON.parse((await run(['secret', 'list', '--json'])).stdout);
     assert.deepEqual(Object.keys(entry), ['name', 'created', 'updated', 'label', 'usedBy']);
-    assert.deepEqual(entry.usedBy, [{ upstream: 'notion', variable: 'NOTION_TOKEN' }]);
+    assert.deepEqual(entry.usedBy, [{ upstream: 'notion', into: 'NOTION_TOKEN' }]);
 
     const rotated = await run(['secret', 'rotate', 'token'], fresh);
     assert.match(

@@ -64,6 +64,12 @@ test('C3: a modern request without its envelope is refused', () => {
     assert.equal(checkEnvelope(message('tools/list', { _meta: odd }))?.refused, 'bad_envelope');
 });
 
+test('C3: where the body names no version, no header is to blame', () => {
+  const call = message('tools/call', { name: 'echo' });
+  for (const headers of [{ 'mcp-protocol-version': version }, {}] as Record<string, string>[])
+    assert.equal(checkHeaders(request(headers), call, noTools)?.refused, 'bad_envelope');
+});
+
 test('C2: headers that say something else than the body are refused', () => {
   const call = message('tools/call', { name: 'echo', _meta: envelope });
   const good = { 'mcp-protocol-version': version, 'mcp-method': 'tools/call', 'mcp-name': 'echo' };

@@ -35,6 +35,34 @@ test('a list that nothing is kept from is the same buffer', () => {
   assert.equal(filterList(bytes, 'tools/call', new Map(), caller, 'u'), bytes);
 });
 
+test('a part of a list is for nobody else: a public hint becomes private, and every other byte stays', () => {
+  const list = (scope: string, ...entries: string[]) =>
+    `{"result":{"ttlMs":1e3, "cacheScope" : ${scope} ,"tools":[${entries.join(',')}]},"id":1}`;
+  const [a, b] = ['{"name":"a"}', '{"name":"b"}'];
+  assert.equal(filter(list('"public"', a, b), [some('a')]), list('"private"', a));
+  assert.equal(filter(list('"p\\u0075blic"', a, b), [some('a')]), list('"private"', a));
+  assert.equal(filter(list('"public"', a), [some('a')]), list('"private"', a), 'another page may be cut');
+  const behind = (scope: string, ...entries: string[]) =>
+    `{"id":1,"result":{"tools":[${entries.join(',')}],"cacheScope":${scope}}}`;
+  assert.equal(filter(behind('"public"', b, a), [some('a')]), behind('"private"', a));
+  for (const scope of ['"private"', '"PUBLIC"', 'null', '1'])
+    assert.equal(filter(list(scope, a, b), [some('a')]), list(scope, a), scope);
+  assert.equal(filter(list('"public"', a, b), [all]), list('"public"', a, b));
+  const none: Rule = { effect: 'deny', upstream: 'u', tools: ['z'] };
+  assert.equal(filter(list('"public"', a), [all, none]), list('"private"', a));
+  const elsewhere: Rule = { effect: 'allow', upstream: 'v', tools: ['z'] };
+  assert.equal(filter(list('"public"', a), [all, elsewhere]), list('"public"', a));
+});
+
+test('what all of one profile may see and another may not is not for all', () => {
+  const bytes = Buffer.from('{"result":{"cacheScope":"public","tools":[{"name":"a"}]}}');
+  const policy: Policy = new Map([
+    ['p', [all]],
+    ['other', [some('b')]],
+  ]);
+  assert.match(filterList(bytes, 'tools/list', policy, caller, 'u')?.toString() ?? '', /"private"/);
+});
+
 test('each list is filtered by what its entries are used for', () => {
   const rules: Rule[] = [
     { effect: 'allow', upstream: 'u', tools: ['t'], prompts: ['p'], resources: ['x://r*'] },

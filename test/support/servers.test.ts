@@ -119,7 +119,14 @@ test('leaky leaks in each of its ways', async () => {
   const secret = canary('leaky', '"\\/+é');
   await withServer(fixtureServer('leaky'), { SECRET: secret.value }, async (client) => {
     await handshake(client, undefined, { elicitation: {}, roots: {} });
-    const silent = new Set(['split_blocks', 'split_lines', 'history']);
+    const silent = new Set([
+      'blocks',
+      'split_blocks',
+      'split_characters',
+      'split_text_lines',
+      'split_lines',
+      'history',
+    ]);
     for (const name of await toolNames(client)) {
       if (silent.has(name) || name === 'described') continue;
       const from = client.lines.length;

@@ -118,7 +118,7 @@ test('a probe without an answer is legacy, and its late answer reaches nobody', 
   const { client, server } = await opening();
   server.say(refused);
   const probe = takeProbe(server);
-  t.mock.timers.tick(limits.eraProbeMs);
+  t.mock.timers.tick(limits.eraProbeWarmMs);
   assert.equal((await client.take()).text, refused);
   server.say({ id: probe, result: discovered });
   await client.quiet();

@@ -102,12 +102,15 @@ test('requests stand for themselves: their headers repeat what the body says', a
   assert.deepEqual(discovered.result?.supportedVersions, ['2026-07-28']);
   const args = { region: 'Zürich', limits: { rows: 42 }, dry: false, query: 'x' };
 
-  // The server refuses a call whose argument headers are missing: before the list is seen, and no more after it.
+  // The server refuses a call whose argument headers are missing: then the list is asked for, once, and the call is
+  // sent again with them.
   const early = await peer.answer('tools/call', modern({ name: 'echo', arguments: args }));
-  assert.equal((early.error as { code: number }).code, -32020);
-  await peer.answer('tools/list', modern());
+  assert.deepEqual(JSON.parse(textOf(early)), args);
+  const methods = () => upstream.requests.map(({ headers }) => headers.get('mcp-method'));
+  assert.deepEqual(methods(), ['server/discover', 'tools/call', 'tools/list', 'tools/call']);
   const called = await peer.answer('tools/call', modern({ name: 'echo', arguments: args }));
   assert.deepEqual(JSON.parse(textOf(called)), args);
+  assert.equal(methods().length, 5);
   const sent = upstream.requests.at(-1)?.headers;
   assert.deepEqual(
     ['mcp-protocol-version', 'mcp-method', 'mcp-name', 'mcp-param-rows', 'mcp-param-dry'].map((name) =>

@@ -179,7 +179,8 @@ export class BridgedCalls {
   #finish(call: Call, { envelope, bytes }: ServerMessage): void {
     this.#end(call);
     const result = legacyResult(call.request.method, bytes);
-    if (call.rounds === 0) this.#ports.toClient(result, envelope);
+    if (call.rounds === 0 && result === bytes) this.#ports.toClient(result, envelope);
+    else if (call.rounds === 0) this.#ports.toClient(result);
     else this.#ports.toClient(withId(result, idOf(call.request.bytes)));
   }
 

@@ -4,6 +4,7 @@
  *
  * What goes out is built anew: the body is the client's message, every header is ours or configured.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Grant } from '../../auth/grant.ts';
 import { isRefusal, type Refusal, refuse } from '../../errors.ts';
 import { decodeString, members, skipSpace } from '../../json.ts';
@@ -17,6 +18,7 @@ import { Endpoint, type HttpPorts, type HttpSpec } from './endpoint.ts';
 import type { Head } from './exchange.ts';
 import { StandingStream } from './listen.ts';
 import { Order } from './order.ts';
+import { listTools, nextCursor, wantsHeaders } from './relearn.ts';
 import { envelopeVersion, expectedHeaders } from './tool-headers.ts';
 
 /** Visible ASCII (MCP 2025-11-25, "Session Management"). */
@@ -28,6 +30,8 @@ class HttpTransport implements Transport {
   readonly #ports: HttpPorts;
   readonly #events: TransportEvents;
   readonly #order: Order;
+  /** Sent again already, with other headers. */
+  readonly #retried = new WeakSet<ClientMessage>();
   /** Requests without an answer. */
   readonly #calls = new Map<string, HttpCall>();
   #sessionId: string | null = null;
@@ -145,6 +149,11 @@ class HttpTransport implements Transport {
     if (call !== undefined && id !== null) {
       this.#calls.delete(idKey(id));
       call.answered();
+      if (!this.#retried.has(call.message) && wantsHeaders(call.message, message)) {
+        this.#retried.add(call.message);
+        this.#relearn(call.message, message, null, 1);
+        return;
+      }
       if (!failed) this.#learn(call.message, message.bytes);
     }
     this.#events.onMessage(message);
@@ -164,6 +173,41 @@ class HttpTransport implements Transport {
           `upstream ${this.#endpoint.name}: ${invalid} tools have invalid x-mcp-header annotations`,
         );
     }
+  }
+
+  /** Asks for the tools, page by page, and sends the call that was `refused` again if that changes its headers. */
+  #relearn(call: ClientMessage, refused: ServerMessage, cursor: string | null, page: number): void {
+    const { tools } = this.#ports.shared;
+    const key = idKey(call.id as MessageId);
+    const list = listTools(call, cursor);
+    const headers = expectedHeaders(list, tools);
+    const before = expectedHeaders(call, tools);
+    if (isRefusal(headers)) return this.#events.onMessage(refused);
+    const asked = new HttpCall(list, headers, {
+      endpoint: this.#endpoint,
+      resumeHeaders: () => null,
+      onAccepted: () => undefined,
+      isLost: () => false,
+      noise: this.#ports.noise,
+      onMessage: (answer) => {
+        if (answer.envelope.kind !== 'response' || answer.envelope.id !== list.id) return;
+        asked.answered();
+        this.#calls.delete(key);
+        if (!answer.envelope.failed) this.#learn(list, answer.bytes);
+        const next = answer.envelope.failed ? null : nextCursor(answer.bytes);
+        const after = expectedHeaders(call, tools);
+        if (!isRefusal(after) && !isDeepStrictEqual(after, before)) this.#dispatch(call, after);
+        else if (next !== null && page < limits.listPages) this.#relearn(call, refused, next, page + 1);
+        else this.#events.onMessage(refused);
+      },
+      onNoAnswer: () => {
+        this.#calls.delete(key);
+        this.#events.onMessage(refused);
+      },
+    });
+    // In the place of the call: cancelling that cancels this.
+    this.#calls.set(key, asked);
+    asked.start();
   }
 
   /**

@@ -26,6 +26,7 @@ import { controlServer, type SessionReport, type SessionWish } from './proxy/con
 import { Conversation, type ConversationPorts } from './proxy/conversation.ts';
 import { Desk } from './proxy/desk.ts';
 import type { Front } from './proxy/front.ts';
+import { ListMemory } from './proxy/list-cache.ts';
 import { checkSocketPath, listenOnLoopback, listenPrivately, removeSocket } from './proxy/listen.ts';
 import { filterList } from './proxy/lists.ts';
 import { openMerged } from './proxy/merge/open.ts';
@@ -91,6 +92,7 @@ export class Daemon {
   readonly #broker: Broker;
   readonly #sessions: Sessions;
   readonly #desk = new Desk();
+  readonly #listMemory = new ListMemory();
   readonly #upstreams: Upstreams;
   readonly #agents: AgentPlane;
   readonly #agentSessions: AgentSessions;
@@ -331,6 +333,9 @@ export class Daemon {
       limits: limitsOf,
       listed: (bytes) => this.#upstreams.toolsOf(upstream).learn(bytes),
       filter: (method, bytes) => filterList(bytes, method, this.#policy, caller, upstream),
+      // Over HTTP a notice may get lost between two streams.
+      listMemory:
+        this.#options.config.upstreams.get(upstream)?.transport === 'stdio' ? this.#listMemory : null,
       finished: (grant, startedAt, how) => this.#audit.finished(grant, startedAt, how),
       dropped: this.#dropped(upstream, caller),
     };

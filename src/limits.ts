@@ -90,6 +90,10 @@ export const limits = {
   listPages: 1000,
   listEntries: 10_000,
   listBytes: 16 * MiB,
+  /** Lists that conversations keep, of upstreams that tell of changes; all together. The largest real ones are 2 MiB. */
+  keptListsBytes: 32 * MiB,
+  /** For so long at most, should an upstream not tell after all. */
+  keptListMs: 1 * minute,
   /** Between two notices that a list has changed (F4): a client asks for the whole list after each. */
   listChangedMs: 1 * second,
   /** Tasks whose upstream is remembered; who polls has a few. */

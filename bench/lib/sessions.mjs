@@ -16,6 +16,13 @@ function resultOf(message) {
   return message.result;
 }
 
+/** The answer to `id`, which servers write near one of the ends. */
+function checkedBytes(bytes, id) {
+  const ends = bytes.toString('latin1', 0, 64) + bytes.toString('latin1', Math.max(0, bytes.length - 64));
+  if (!new RegExp(`"id":${id}\\b`).test(ends)) throw new Error('the answer of another call');
+  return bytes;
+}
+
 /** One request at a time over one keep-alive connection. */
 export class HttpSession {
   #connection;
@@ -60,6 +67,15 @@ export class HttpSession {
     return (await this.#send(method, params, onNotification)).result;
   }
 
+  /** The bytes of a JSON answer, unparsed: for large ones parsing would cost more than most proxies. */
+  async requestBytes(method, params) {
+    const body = JSON.stringify({ jsonrpc: '2.0', id: this.#nextId++, method, params });
+    const answer = await this.#connection.request(this.#head, body);
+    const streamed = answer.headers['content-type']?.startsWith('text/event-stream');
+    const start = streamed ? answer.body.indexOf('data:') + 5 : 0;
+    return checkedBytes(answer.body.subarray(start), this.#nextId - 1);
+  }
+
   /** Says goodbye, as the specification asks clients to do. */
   async close() {
     await this.#connection.request(`DELETE ${this.#path} HTTP/1.1\r\n${this.#headers}`, '').catch(() => {});
@@ -84,6 +100,8 @@ export class LineSession {
   #nextId = 1;
   #onClose;
   #failed;
+  /** The next line answers it, and is not parsed. */
+  #raw;
 
   /** `onClose` ends whatever the streams belong to. */
   static async open(readable, writable, onClose) {
@@ -105,6 +123,17 @@ export class LineSession {
     return new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject, onNotification }));
   }
 
+  /** As for HTTP. */
+  requestBytes(method, params) {
+    if (this.#failed) return Promise.reject(this.#failed);
+    const id = this.#nextId++;
+    this.#writable.write(`${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`);
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject });
+      this.#raw = { id, resolve, reject };
+    });
+  }
+
   async close() {
     await this.#onClose();
   }
@@ -113,11 +142,23 @@ export class LineSession {
     let start = 0;
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
       this.#parts.push(chunk.subarray(start, end));
-      this.#deliver(JSON.parse(this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts)));
+      this.#line(this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts));
       this.#parts = [];
       start = end + 1;
     }
     if (start < chunk.length) this.#parts.push(chunk.subarray(start));
+  }
+
+  #line(bytes) {
+    const raw = this.#raw;
+    if (raw === undefined) return this.#deliver(JSON.parse(bytes));
+    this.#raw = undefined;
+    this.#pending.delete(raw.id);
+    try {
+      raw.resolve(checkedBytes(bytes, raw.id));
+    } catch (error) {
+      raw.reject(error);
+    }
   }
 
   #deliver(message) {

@@ -35,7 +35,7 @@ export interface Caller {
   readonly [identified]: true;
 }
 
-/** How a request claims its session. */
+/** How a request claims its session. The same object may be judged again: what it says does not change. */
 export type Claim =
   | { readonly by: 'socket'; readonly session: string }
   | { readonly by: 'token'; readonly authorization: readonly string[] };
@@ -71,6 +71,8 @@ export class Sessions {
   readonly #entries = new Map<string, Entry>();
   /** Keyed by digest: what a lookup's timing could tell is about a hash that nobody can steer towards a token's. */
   readonly #byToken = new Map<string, Entry>();
+  /** Digests of the tokens of claims: what a claim says is hashed once, whether it is true is asked each time. */
+  readonly #digests = new WeakMap<Claim, string>();
   readonly #ports: SessionPorts;
 
   constructor(ports: Partial<SessionPorts> & Pick<SessionPorts, 'onEnd'>) {
@@ -103,8 +105,7 @@ export class Sessions {
   /** The ladder: a claim that names a live session, by the uid that owns it; everything else is refused. */
   identify(peer: Peer | null, claim: Claim): Caller | Refusal {
     if (peer === null) return refuse('peer_refused', 'the peer is unknown');
-    const entry =
-      claim.by === 'socket' ? this.#entries.get(claim.session) : this.#byBearer(claim.authorization);
+    const entry = claim.by === 'socket' ? this.#entries.get(claim.session) : this.#byBearer(claim);
     if (entry === undefined)
       return refuse(
         'unauthenticated',
@@ -121,10 +122,16 @@ export class Sessions {
   }
 
   /** Exactly one header of exactly the right form: no list, no white space, no other scheme (B3). */
-  #byBearer(authorization: readonly string[]): Entry | undefined {
+  #byBearer(claim: Claim & { by: 'token' }): Entry | undefined {
+    const known = this.#digests.get(claim);
+    if (known !== undefined) return this.#byToken.get(known);
+    const { authorization } = claim;
     if (authorization.length !== 1) return undefined;
     const token = BEARER.exec(authorization[0] as string)?.[1];
-    return token === undefined ? undefined : this.#byToken.get(digest(token));
+    if (token === undefined) return undefined;
+    const key = digest(token);
+    this.#digests.set(claim, key);
+    return this.#byToken.get(key);
   }
 
   #expired(entry: Entry, now: number): boolean {

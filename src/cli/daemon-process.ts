@@ -14,7 +14,7 @@ export function referencedVariables(config: Config): string[] {
 export function daemonFlags(): string[] {
   const noInspector = '--disable-sigusr1';
   return [
-    '--max-semi-space-size=1',
+    '--max-semi-space-size=2',
     ...(process.allowedNodeEnvironmentFlags.has(noInspector) ? [noInspector] : []),
   ];
 }

@@ -82,6 +82,11 @@ export class Scrubber {
     return { redactable: true };
   }
 
+  /** Grows with each value that was not searched for before. */
+  get generation(): number {
+    return this.#known.size;
+  }
+
   /** One JSON message. Redacted bytes are valid JSON and differ from `line` in the marks alone. */
   scrubJson(line: Buffer): Scrubbed {
     const search = (bytes: Buffer): readonly Hit[] => {

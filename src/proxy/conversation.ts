@@ -13,7 +13,7 @@ import { members, skipSpace } from '../json.ts';
 import { type ClientMessage, type Envelope, isId, type MessageId, ownMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
 import type { Era } from '../revisions.ts';
-import { type Answer, redact } from '../upstreams/answer.ts';
+import { type Answer, redact, staysClean } from '../upstreams/answer.ts';
 import { answerTimeoutMs } from '../upstreams/timeouts.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from '../upstreams/upstream.ts';
 import { AskedRequests } from './asked.ts';
@@ -22,6 +22,7 @@ import { Backlog } from './backlog.ts';
 import { envelopeVersion, otherEra, unsupportedVersion } from './era.ts';
 import type { Front, Sink } from './front.ts';
 import { Handshake } from './handshake.ts';
+import { ListCache, type ListMemory, type Wanted } from './list-cache.ts';
 import { PendingRequests, type Sent } from './pending.ts';
 import { refusalResponse } from './wire.ts';
 
@@ -44,7 +45,9 @@ export interface ConversationPorts {
   readonly listed?: (bytes: Buffer) => void;
   /** Filters lists; `null` when one cannot be read. */
   readonly filter: (method: string, bytes: Buffer) => Buffer | null;
-  /** A request that was forwarded has ended. */
+  /** Room for the upstream's lists; `null` when it cannot be relied on to tell of changes. */
+  readonly listMemory: ListMemory | null;
+  /** A request that was forwarded, or answered from what was kept, has ended. */
   readonly finished: (grant: Grant, startedAt: number, how: Finished) => void;
   /** Something arrived that belongs nowhere; `what` never holds its content. */
   readonly dropped: (what: string) => void;
@@ -81,6 +84,7 @@ export class Conversation implements Front {
   #upstream: Upstream | null = null;
   /** `null` in the modern era. */
   readonly #handshake: Handshake | null;
+  readonly #lists: ListCache | null;
   #closed = false;
   #leaving = false;
   readonly #onClose = new Set<() => void>();
@@ -92,6 +96,8 @@ export class Conversation implements Front {
     this.caller = caller;
     this.upstreamName = upstreamName;
     this.#ports = ports;
+    // In the modern era a conversation is one request, or a line client's.
+    this.#lists = era === 'legacy' && ports.listMemory !== null ? new ListCache(ports.listMemory) : null;
   }
 
   get busy(): boolean {
@@ -180,9 +186,27 @@ export class Conversation implements Front {
     }
     if (message.kind === 'request') {
       const id = message.id as MessageId;
-      this.#pending.markSent(id, grant, this.#timer(message, id, upstream));
+      const list = this.#lists?.wanted(message) ?? null;
+      if (list !== null && this.#answerFromList(grant, id, list)) return undefined;
+      this.#pending.markSent(id, grant, this.#timer(message, id, upstream), list);
     }
     return upstream.send(grant, message);
+  }
+
+  #answerFromList(grant: Grant, id: MessageId, list: Wanted): boolean {
+    const kept = this.#lists?.answer(list, id);
+    if (kept == null) return false;
+    this.#pending.markSent(id, grant, null);
+    const pending = this.#pending.sent(id);
+    if (pending !== undefined)
+      this.#answer(pending, kept.bytes, { outcome: 'ok', bytes: kept.bytes.length, redactions: kept.labels });
+    return true;
+  }
+
+  #answer(pending: Sent, bytes: Buffer, how: Finished): void {
+    this.#settle(pending.id);
+    this.#ports.finished(pending.sent.grant, pending.startedAt, how);
+    if (pending.sink.open && !pending.sink.answer(bytes)) this.#hold(pending.sink);
   }
 
   #timer(message: ClientMessage, id: MessageId, upstream: Upstream): NodeJS.Timeout | null {
@@ -230,6 +254,7 @@ export class Conversation implements Front {
         // One that was replaced already takes nothing along.
         if (life.opened !== null && life.opened !== this.#upstream) return;
         this.#upstream = null;
+        this.#lists?.clear();
         this.#asked.clear();
         const refusal = refuse('upstream_exited', `upstream ${this.upstreamName} ${reason}`);
         this.#handshake?.fail(refusal);
@@ -246,6 +271,7 @@ export class Conversation implements Front {
   }
 
   #receiveMessage(answer: Answer): void {
+    this.#lists?.notified(answer.envelope.method);
     const clean = redact(answer);
     if (clean === null) {
       this.#ports.dropped('a message that could not be redacted');
@@ -273,7 +299,11 @@ export class Conversation implements Front {
 
   #receiveResponse(answer: Answer, id: MessageId): void {
     const { failed } = answer.envelope;
-    if (this.#handshake?.takes(answer.envelope)) return;
+    if (this.#handshake?.takes(answer.envelope)) {
+      const again = redact(answer);
+      if (!failed && again !== null) this.#lists?.welcome(again.bytes);
+      return;
+    }
     const pending = this.#pending.sent(id);
     // An answer to what was never asked, or was answered already, reaches nobody (C4).
     if (pending === undefined) {
@@ -288,14 +318,12 @@ export class Conversation implements Front {
       this.#fail(pending, refusal, 'withheld');
       return;
     }
-    this.#settle(id);
+    const { labels } = clean;
+    if (!failed && pending.method === 'initialize') this.#lists?.welcome(bytes);
+    if (!failed && pending.list !== undefined)
+      this.#lists?.keep(pending.list, bytes, { labels, stillClean: staysClean(answer) });
     const outcome: CallOutcome = failed ? 'error' : isToolError(bytes) ? 'tool_error' : 'ok';
-    this.#ports.finished(pending.sent.grant, pending.startedAt, {
-      outcome,
-      bytes: bytes.length,
-      redactions: clean.labels,
-    });
-    if (pending.sink.open && !pending.sink.answer(bytes)) this.#hold(pending.sink);
+    this.#answer(pending, bytes, { outcome, bytes: bytes.length, redactions: labels });
     if (failed) this.#restart(pending);
   }
 
@@ -305,6 +333,7 @@ export class Conversation implements Front {
     this.#handshake?.forget();
     void this.#upstream?.stop();
     this.#upstream = null;
+    this.#lists?.clear();
     const refusal = refuse('upstream_exited', `upstream ${this.upstreamName} was not initialized`);
     for (const other of this.#pending.allSent()) this.#fail(other, refusal, 'upstream_exited');
   }
@@ -376,6 +405,7 @@ export class Conversation implements Front {
     this.#closed = true;
     const upstream = this.#upstream;
     this.#upstream = null;
+    this.#lists?.clear();
     for (const pending of this.#pending.allSent())
       this.#fail(pending, refuse('shutting_down', reason), 'cancelled');
     this.#ports.closed(reason);

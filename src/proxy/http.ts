@@ -12,7 +12,7 @@ import { limits } from '../limits.ts';
 import { ToolHeaders } from '../upstreams/http/tool-headers.ts';
 import { checkEnvelope, checkHeaders, checkVersionHeader, eraOf, otherEra } from './era.ts';
 import type { Front, Sink } from './front.ts';
-import { valuesOf } from './headers.ts';
+import { type Head, JSON_TYPE, STREAM_TYPE } from './headers.ts';
 import { refusalResponse, statusOf } from './wire.ts';
 
 /** `upstream` is `null` for all of the session's as one. */
@@ -27,8 +27,15 @@ export interface FrontDesk {
 
 const noTools = new ToolHeaders();
 
-const JSON_TYPE = 'application/json';
-const STREAM_TYPE = 'text/event-stream';
+/** One request to an MCP endpoint. */
+export interface Visit {
+  readonly caller: Caller;
+  /** `null`: all of the session's as one. */
+  readonly upstream: string | null;
+  readonly head: Head;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
 
 export function sendRefusal(response: ServerResponse, refusal: Refusal, id: MessageId | null = null): void {
   if (response.headersSent) return;
@@ -72,17 +79,6 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Buffe
     });
     request.on('error', brokeOff);
     request.on('close', brokeOff);
-  });
-}
-
-/** Media types that the client takes; a missing Accept takes everything (RFC 9110, 12.5.1). */
-function accepts(request: IncomingMessage, type: string): boolean {
-  const { accept } = request.headers;
-  if (accept === undefined) return true;
-  const [family] = type.split('/');
-  return accept.split(',').some((range) => {
-    const name = (range.split(';')[0] as string).trim().toLowerCase();
-    return name === type || name === '*/*' || name === `${family}/*`;
   });
 }
 
@@ -192,11 +188,11 @@ class PostResponse extends ResponseSink implements Sink {
   readonly #takesJson: boolean;
   #stream: EventStream | null = null;
 
-  constructor(request: IncomingMessage, response: ServerResponse, headers: Record<string, string>) {
+  constructor({ head, response }: Visit, headers: Record<string, string>) {
     super(response);
     this.#headers = headers;
-    this.takesMessages = accepts(request, STREAM_TYPE);
-    this.#takesJson = accepts(request, JSON_TYPE);
+    this.takesMessages = head.takesStream;
+    this.#takesJson = head.takesJson;
   }
 
   message(bytes: Buffer): boolean {
@@ -252,8 +248,8 @@ const errorStatus: Readonly<Record<string, number>> = {
 const errorBytes = 64 * 1024;
 
 class StatelessResponse extends PostResponse {
-  constructor(request: IncomingMessage, response: ServerResponse) {
-    super(request, response, {});
+  constructor(visit: Visit) {
+    super(visit, {});
   }
 
   protected override statusFor(answer: Buffer): number {
@@ -278,54 +274,32 @@ const protocolRefusals: ReadonlySet<string> = new Set<Refusal['refused']>([
   'bad_message',
 ]);
 
-function sessionId(request: IncomingMessage): string | undefined {
-  const values = valuesOf(request, 'mcp-session-id');
-  return values.length === 1 ? values[0] : undefined;
-}
-
-function protocolVersion(request: IncomingMessage): string | undefined {
-  return valuesOf(request, 'mcp-protocol-version')[0];
-}
-
-function findConversation(
-  desk: FrontDesk,
-  caller: Caller,
-  upstream: string | null,
-  request: IncomingMessage,
-) {
-  const id = sessionId(request);
-  return id === undefined
+function findConversation(desk: FrontDesk, { caller, upstream, head }: Visit): Front | Refusal {
+  const [id] = head.sessionIds;
+  return id === undefined || head.sessionIds.length > 1
     ? refuse('bad_message', 'expected one Mcp-Session-Id header')
     : desk.find(caller, upstream, id);
 }
 
-export async function handlePost(
-  desk: FrontDesk,
-  caller: Caller,
-  upstream: string | null,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
-  if (type !== JSON_TYPE)
+export async function handlePost(desk: FrontDesk, visit: Visit): Promise<void> {
+  const { caller, upstream, head, request, response } = visit;
+  if (!head.json)
     return sendRefusal(response, refuse('unsupported_media_type', `expected Content-Type: ${JSON_TYPE}`));
-  if (!accepts(request, JSON_TYPE) && !accepts(request, STREAM_TYPE))
+  if (!head.takesJson && !head.takesStream)
     return sendRefusal(response, refuse('not_acceptable', `expected Accept: ${JSON_TYPE}, ${STREAM_TYPE}`));
   const body = await readBody(request, limits.requestBytes);
   if (isRefusal(body)) return sendRefusal(response, body);
   const message = parseClientMessage(body);
   if (isRefusal(message)) return sendRefusal(response, message);
-  if (eraOf(message, protocolVersion(request), 'mcp-session-id' in request.headers) === 'modern')
-    return postStateless(desk, caller, upstream, message, request, response);
-  const otherVersion = checkVersionHeader(protocolVersion(request));
+  if (eraOf(message, head.version, head.sessionIds.length > 0) === 'modern')
+    return postStateless(desk, visit, message);
+  const otherVersion = checkVersionHeader(head.version);
   if (otherVersion !== undefined) return sendRefusal(response, otherVersion, message.id);
 
-  const opens = message.method === 'initialize' && sessionId(request) === undefined;
-  const conversation = opens
-    ? desk.open(caller, upstream)
-    : findConversation(desk, caller, upstream, request);
+  const opens = message.method === 'initialize' && head.sessionIds.length !== 1;
+  const conversation = opens ? desk.open(caller, upstream) : findConversation(desk, visit);
   if (isRefusal(conversation)) return sendRefusal(response, conversation, message.id);
-  const sink = new PostResponse(request, response, opens ? { 'mcp-session-id': conversation.id } : {});
+  const sink = new PostResponse(visit, opens ? { 'mcp-session-id': conversation.id } : {});
   sink.drained = () => conversation.drained(sink);
   const refusal = await conversation.take(message, sink);
   if (refusal !== undefined) {
@@ -337,17 +311,11 @@ export async function handlePost(
   } else if (message.kind !== 'request') response.writeHead(202).end();
 }
 
-async function postStateless(
-  desk: FrontDesk,
-  caller: Caller,
-  upstream: string | null,
-  message: ClientMessage,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
+async function postStateless(desk: FrontDesk, visit: Visit, message: ClientMessage): Promise<void> {
+  const { caller, upstream, request, response } = visit;
   const tools = upstream === null ? noTools : desk.toolsOf(upstream);
   const malformed = checkHeaders(request, message, tools) ?? checkEnvelope(message);
-  const sink = new StatelessResponse(request, response);
+  const sink = new StatelessResponse(visit);
   if (malformed !== undefined) return sink.refuse(malformed, message.id);
   // All upstreams as one speak the legacy era alone, whatever each of them speaks.
   const front = upstream === null ? otherEra(message) : desk.openStateless(caller, upstream);
@@ -359,15 +327,10 @@ async function postStateless(
   else if (message.kind !== 'request') response.writeHead(202).end();
 }
 
-export function handleGet(
-  desk: FrontDesk,
-  caller: Caller,
-  upstream: string | null,
-  request: IncomingMessage,
-  response: ServerResponse,
-): void {
-  const conversation = accepts(request, STREAM_TYPE)
-    ? (checkVersionHeader(protocolVersion(request)) ?? findConversation(desk, caller, upstream, request))
+export function handleGet(desk: FrontDesk, visit: Visit): void {
+  const { head, response } = visit;
+  const conversation = head.takesStream
+    ? (checkVersionHeader(head.version) ?? findConversation(desk, visit))
     : refuse('not_acceptable', `expected Accept: ${STREAM_TYPE}`);
   if (isRefusal(conversation)) {
     sendRefusal(response, conversation);
@@ -383,18 +346,12 @@ export function handleGet(
   conversation.attach(stream);
 }
 
-export function handleDelete(
-  desk: FrontDesk,
-  caller: Caller,
-  upstream: string | null,
-  request: IncomingMessage,
-  response: ServerResponse,
-): void {
-  const conversation = findConversation(desk, caller, upstream, request);
+export function handleDelete(desk: FrontDesk, visit: Visit): void {
+  const conversation = findConversation(desk, visit);
   if (isRefusal(conversation)) {
-    sendRefusal(response, conversation);
+    sendRefusal(visit.response, conversation);
     return;
   }
   void conversation.close('ended by the client');
-  response.writeHead(204).end();
+  visit.response.writeHead(204).end();
 }

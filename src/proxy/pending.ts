@@ -4,6 +4,7 @@ import { type Refusal, refuse } from '../errors.ts';
 import type { ClientMessage, MessageId } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
 import type { Sink } from './front.ts';
+import type { Wanted } from './list-cache.ts';
 
 export interface Pending {
   readonly id: MessageId;
@@ -15,6 +16,8 @@ export interface Pending {
   readonly startedAt: number;
   /** Set once the upstream has it. */
   sent?: { readonly grant: Grant; readonly timer: NodeJS.Timeout | null };
+  /** Its answer is a list that may be kept. */
+  list?: Wanted;
   /** The client wants no answer any more, and the upstream need not give one (MCP, "Cancellation"). */
   cancelled: boolean;
 }
@@ -64,13 +67,14 @@ export class PendingRequests {
   }
 
   /** The upstream has it now; `timer` is cleared when it is settled. */
-  markSent(id: MessageId, grant: Grant, timer: NodeJS.Timeout | null): void {
+  markSent(id: MessageId, grant: Grant, timer: NodeJS.Timeout | null, list: Wanted | null = null): void {
     const pending = this.#requests.get(id);
     if (pending === undefined) {
       stopTimer(timer);
       return;
     }
     pending.sent = { grant, timer };
+    if (list !== null) pending.list = list;
     this.#live++;
   }
 

@@ -23,8 +23,8 @@ import { limits } from '../limits.ts';
 import { otherEra } from './era.ts';
 import type { Front } from './front.ts';
 import { guard, type Listener, type Route } from './guard.ts';
-import { valuesOf } from './headers.ts';
-import { type FrontDesk, handleDelete, handleGet, handlePost, sendRefusal } from './http.ts';
+import { type Head, readHead, sameHeaders, valuesOf } from './headers.ts';
+import { type FrontDesk, handleDelete, handleGet, handlePost, sendRefusal, type Visit } from './http.ts';
 import { serveLines } from './line.ts';
 import { refusalResponse, statusOf } from './wire.ts';
 
@@ -46,10 +46,22 @@ interface Connection {
   peer: Promise<Peer | null> | Peer | null;
   /** The session that it was first used for. */
   session: string | null;
+  /** Of the last request that passed the guard: clients repeat themselves. */
+  last: Reading | null;
 }
 
-interface Identified {
+/** What a request says before its body, which is a matter of its target and headers alone. */
+interface Reading {
+  readonly method: string | undefined;
+  readonly target: string | undefined;
+  readonly rawHeaders: readonly string[];
   readonly route: Route;
+  /** Still to be judged each time: sessions end, and tokens with them. */
+  readonly claim: Claim;
+  readonly head: Head;
+}
+
+interface Identified extends Pick<Reading, 'route' | 'head'> {
   /** `null` for `/healthz` alone. */
   readonly caller: Caller | null;
 }
@@ -128,7 +140,7 @@ export class AgentPlane {
   /** A peer that no session is for is cut off before it is read from: other users cannot hold our connections (B9). */
   #accept(socket: Socket, listener: Listener): void {
     const { sessions, ownUid } = this.#ports;
-    const connection: Connection = { listener, peer: null, session: null };
+    const connection: Connection = { listener, peer: null, session: null, last: null };
     connection.peer = this.#ports.peerOf(socket, listener.kind).then((known) => {
       connection.peer = known;
       if (known === null || !(known.uid === ownUid || sessions.knowsUid(known.uid))) {
@@ -155,21 +167,45 @@ export class AgentPlane {
   }
 
   #judge(request: IncomingMessage, connection: Connection, peer: Peer | null): Identified | Refusal {
-    const route = guard(request, connection.listener);
-    if (isRefusal(route)) {
-      this.#ports.refused(route, peer, null);
-      return route;
+    const reading = this.#read(request, connection);
+    if (isRefusal(reading)) {
+      this.#ports.refused(reading, peer, null);
+      return reading;
     }
-    if (route.to === 'health') return { route, caller: null };
-    const caller = this.#ports.sessions.identify(peer, claimOf(request, connection.listener));
+    const { route, claim, head } = reading;
+    if (route.to === 'health') return { route, head, caller: null };
+    const caller = this.#ports.sessions.identify(peer, claim);
     if (isRefusal(caller)) {
       this.#ports.refused(caller, peer, null);
       return caller;
     }
     const full = this.#count(connection, request.socket, caller);
-    if (full === undefined) return { route, caller };
+    if (full === undefined) return { route, head, caller };
     this.#ports.refused(full, peer, caller);
     return full;
+  }
+
+  #read(request: IncomingMessage, connection: Connection): Reading | Refusal {
+    const { method, url: target, rawHeaders } = request;
+    const { last, listener } = connection;
+    if (
+      last !== null &&
+      last.target === target &&
+      last.method === method &&
+      sameHeaders(last.rawHeaders, rawHeaders)
+    )
+      return last;
+    const route = guard(request, listener);
+    if (isRefusal(route)) return route;
+    connection.last = {
+      method,
+      target,
+      rawHeaders,
+      route,
+      claim: claimOf(request, listener),
+      head: readHead(request),
+    };
+    return connection.last;
   }
 
   /** One session cannot take all connections of the port (B9). */
@@ -192,6 +228,8 @@ export class AgentPlane {
     const identified = this.#identify(request);
     if (identified instanceof Promise)
       void identified.then((known) => this.#serve(request, response, known, others));
+    // A refusal waits for what came with the head: of a malformed body the parser says more, and closes.
+    else if (isRefusal(identified)) setImmediate(() => this.#serve(request, response, identified, others));
     else this.#serve(request, response, identified, others);
   }
 
@@ -209,33 +247,29 @@ export class AgentPlane {
       request.once('end', () => request.socket.end()).resume();
       return;
     }
-    const { route, caller } = identified;
+    const { route, head, caller } = identified;
     if (isMcp(route) && caller !== null) {
-      this.#serveMcp(request, response, upstreamOf(route), caller);
+      this.#serveMcp({ caller, upstream: upstreamOf(route), head, request, response });
       return;
     }
     admissions.set(request, identified);
     void others(request, response);
   }
 
-  #serveMcp(
-    request: IncomingMessage,
-    response: ServerResponse,
-    upstream: string | null,
-    caller: Caller,
-  ): void {
+  #serveMcp(visit: Visit): void {
     const { desk, sessions, failed } = this.#ports;
+    const { request, response } = visit;
     const give500 = (error: unknown): void => {
       failed(error);
       if (response.headersSent) response.destroy();
       else response.writeHead(500, { 'content-length': 0 }).end();
     };
     try {
-      if (request.method === 'POST') handlePost(desk, caller, upstream, request, response).catch(give500);
+      if (request.method === 'POST') handlePost(desk, visit).catch(give500);
       else if (request.method === 'GET') {
-        response.once('close', sessions.hold(caller.session.id));
-        handleGet(desk, caller, upstream, request, response);
-      } else handleDelete(desk, caller, upstream, request, response);
+        response.once('close', sessions.hold(visit.caller.session.id));
+        handleGet(desk, visit);
+      } else handleDelete(desk, visit);
     } catch (error) {
       give500(error);
     }

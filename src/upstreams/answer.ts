@@ -6,6 +6,7 @@ import type { Scrubbed, Scrubber } from '../credentials/scrubber.ts';
 import type { Envelope } from '../jsonrpc.ts';
 
 let scrub: (answer: Answer) => Scrubbed;
+let scrubberOf: (answer: Answer) => Scrubber;
 
 export class Answer {
   readonly envelope: Envelope;
@@ -14,6 +15,7 @@ export class Answer {
 
   static {
     scrub = (answer) => answer.#scrubber.scrubJson(answer.#line);
+    scrubberOf = (answer) => answer.#scrubber;
   }
 
   private constructor(envelope: Envelope, line: Buffer, scrubber: Scrubber) {
@@ -41,4 +43,11 @@ export interface Redacted {
 export function redact(answer: Answer): Redacted | null {
   const result = scrub(answer);
   return result.outcome === 'withheld' ? null : ({ bytes: result.bytes, labels: result.labels } as Redacted);
+}
+
+/** For who keeps a redacted answer: tells whether all secrets that are known by then were searched for in it. */
+export function staysClean(answer: Answer): () => boolean {
+  const scrubber = scrubberOf(answer);
+  const { generation } = scrubber;
+  return () => scrubber.generation === generation;
 }

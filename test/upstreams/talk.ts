@@ -106,6 +106,7 @@ export class World {
       take: (one, message, sink) => handle({ policy, audit: this.#audit }, one, message, sink),
       open: (grant, era, events) => this.#upstreams.open(grant, era, events),
       limits: this.#upstreams.limitsOf('it') as UpstreamSpec,
+      listMemory: null,
       filter: (_, bytes) => bytes,
       finished: () => {},
       dropped: () => {},

@@ -164,10 +164,12 @@ export class Daemon {
     this.#agents = new AgentPlane({
       desk: {
         open: (caller, upstream) =>
-          upstream === null ? this.#openMerged(caller) : this.#openConversation(caller, upstream),
+          this.#sessions.stillOpen(caller) ??
+          (upstream === null ? this.#openMerged(caller) : this.#openConversation(caller, upstream)),
         find: (caller, upstream, id) => this.#desk.find(caller, upstream, id),
         toolsOf: (upstream) => this.#upstreams.toolsOf(upstream),
-        openStateless: (caller, upstream) => this.#openStateless(caller, upstream),
+        openStateless: (caller, upstream) =>
+          this.#sessions.stillOpen(caller) ?? this.#openStateless(caller, upstream),
       },
       sessions: this.#sessions,
       ownUid: this.#ownUid,

@@ -121,6 +121,11 @@ export class Sessions {
     return { session: entry.session, peer } as Caller;
   }
 
+  /** A request is let in by its head; by the time that its body is there the session may have ended (B4). */
+  stillOpen({ session }: Caller): Refusal | undefined {
+    return this.#entries.has(session.id) ? undefined : refuse('unauthenticated', 'the session has ended');
+  }
+
   /** Exactly one header of exactly the right form: no list, no white space, no other scheme (B3). */
   #byBearer(claim: Claim & { by: 'token' }): Entry | undefined {
     const known = this.#digests.get(claim);

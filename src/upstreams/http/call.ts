@@ -36,7 +36,7 @@ export interface CallHost {
 }
 
 /** Requests that change nothing, so that they may arrive twice. */
-const repeatable = new Set([
+export const repeatable: ReadonlySet<string> = new Set([
   'initialize',
   'ping',
   'server/discover',

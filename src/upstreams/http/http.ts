@@ -116,7 +116,7 @@ class HttpTransport implements Transport {
   }
 
   #deliver(message: ClientMessage, headers: Readonly<Record<string, string>>): void {
-    deliver(this.#endpoint, { headers, body: message.bytes }, (refusal) => {
+    deliver(this.#endpoint, { headers, body: message.bytes, repeatable: true }, (refusal) => {
       if (this.#over) return;
       const status = Number(refusal?.data?.status ?? 0);
       if ('Mcp-Session-Id' in headers && this.#loseSession({ status, headers: {} }, null)) return;

@@ -74,6 +74,8 @@ export const limits = {
   eraProbeMs: 10 * second,
   /** The same of a server that has answered already: its client waits for that answer. */
   eraProbeWarmMs: 2 * second,
+  /** Revisions that a server says it speaks; there have been five in two years. */
+  revisionsNamed: 32,
   /** A connection that was opened for the probe is kept for the client that falls back, which does so at once. */
   spareMs: 10 * second,
   /** Until an upstream must have answered any other request; builds and searches take minutes. */

@@ -24,8 +24,13 @@ export interface Probe {
   readonly onExit: TransportEvents['onExit'];
 }
 
-function stringsIn(value: unknown): readonly string[] {
-  return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
+const REVISION = /^\d{4}-\d{2}-\d{2}$/;
+
+/** They are told to clients, past the redaction of answers: only dates, as revisions are (D6), and not without end (F4). */
+function revisionsIn(value: unknown): readonly string[] {
+  const named: unknown[] = Array.isArray(value) ? value : [];
+  const dates = named.filter((one): one is string => typeof one === 'string' && REVISION.test(one));
+  return [...new Set(dates)].slice(0, limits.revisionsNamed);
 }
 
 /** A server may know `server/discover` and be legacy all the same: when it names legacy versions alone. */
@@ -46,9 +51,9 @@ export function readEra(bytes: Buffer): EraVerdict {
     return legacy;
   }
   const { result, error } = response;
-  if (Array.isArray(result?.supportedVersions)) return modern(stringsIn(result.supportedVersions));
+  if (Array.isArray(result?.supportedVersions)) return modern(revisionsIn(result.supportedVersions));
   const code = error?.code;
-  if (code === modernErrors.unsupportedVersion) return modern(stringsIn(error?.data?.supported));
+  if (code === modernErrors.unsupportedVersion) return modern(revisionsIn(error?.data?.supported));
   if (code === modernErrors.headerMismatch || code === modernErrors.missingClientCapability)
     return modern([]);
   return legacy;

@@ -90,7 +90,7 @@ export class Supervisor {
   readonly #breaker: Breaker;
   readonly #connector: Connector;
   /** Learnt from the lists that pass. */
-  readonly tools = new ToolHeaders();
+  readonly tools: ToolHeaders;
   readonly #open = new Set<Transport>();
   /** By session, or the one of everyone. */
   readonly #hubs = new Map<string, Hub>();
@@ -106,6 +106,7 @@ export class Supervisor {
     this.#spec = spec;
     this.#ports = ports;
     this.#breaker = breakerFor(spec, ports);
+    this.tools = new ToolHeaders(ports.scrubber);
     const acquire: ConnectorPorts['acquire'] = async (ref) => {
       const secret = await ports.acquire(ref);
       // A helper may have taken its time: what is started now would outlive the daemon.

@@ -67,6 +67,20 @@ test('an error that only modern servers give is modern', async () => {
     });
 });
 
+test('D6 F4 of what a server names as its versions only dates are kept, and not without end', async () => {
+  const named = ['a-secret-value', '2026-07-28', '2026-07-28', 7, '2026-07-28\n', '2026-07-28 a-secret-value'];
+  assert.deepEqual(await verdictOf({ result: { supportedVersions: named } }), modern);
+  const data = { supported: ['a-secret-value'] };
+  assert.deepEqual(await verdictOf({ error: { code: -32022, message: 'no', data } }), {
+    era: 'modern',
+    supportedVersions: [],
+  });
+  const many = Array.from({ length: 1000 }, (_, day) => `${3000 + day}-01-01`);
+  const verdict = await verdictOf({ result: { supportedVersions: many } });
+  const versions = 'era' in verdict && verdict.era === 'modern' ? verdict.supportedVersions : [];
+  assert.equal(versions.length, limits.revisionsNamed);
+});
+
 test('anything else is legacy', async () => {
   for (const code of [-32601, -32602, -32600, -32000, -32001, 0, 'x'])
     assert.deepEqual(await verdictOf({ error: { code, message: 'no' } }), legacy, String(code));

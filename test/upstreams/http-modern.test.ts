@@ -126,6 +126,30 @@ test('requests stand for themselves: their headers repeat what the body says', a
   assert.ok(!upstream.requests.some(({ headers }) => headers.has('mcp-session-id')));
 });
 
+test('a call that is refused after another one has learnt its headers is sent again too', async (t) => {
+  const tools = [{ name: 'echo', inputSchema }];
+  const late: (() => void)[] = [];
+  const upstream = await serve(t, ({ body, headers }, response) => {
+    const { id, method } = body;
+    if (method === 'tools/list') json(response, result(id, { tools }));
+    else if (headers['mcp-param-region'] !== undefined) json(response, result(id));
+    else {
+      const error = { code: -32020, message: 'header mismatch' };
+      const refuse = (): void => json(response, { jsonrpc: '2.0', id, error }, 400);
+      if (id === 'late') late.push(refuse);
+      else refuse();
+    }
+  });
+  const peer = await connect(t, upstream.url);
+  const params = modern({ name: 'echo', arguments: { region: 'x' } });
+  const second = peer.request('tools/call', params, 'late');
+  await until(() => late.length === 1, 'the call that waits');
+  assert.ok((await peer.answer('tools/call', params)).result);
+  late[0]?.();
+  const outcome = await second;
+  assert.ok(!isRefusal(outcome) && outcome.result !== undefined, JSON.stringify(outcome));
+});
+
 test('a cancelled request is closed, not told; its progress came before', async (t) => {
   const upstream = await modernServer(t);
   const peer = await connect(t, upstream.url);

@@ -160,6 +160,28 @@ test('initialize is answered before the rest goes out; a POST that fails is its 
   assert.deepEqual(scanForLeaks([door], { texts: [peer.said()] }), []);
 });
 
+test('a call that may have been heard is not sent again; what changes nothing is', async (t) => {
+  const server = sseServer('event: endpoint\ndata: /m\n\n');
+  const heard: unknown[] = [];
+  const upstream = await serve(t, (seen, response, request) => {
+    if (seen.method === 'POST') heard.push(seen.body.id);
+    const first = heard.filter((id) => id === seen.body.id).length === 1;
+    if (String(seen.body.id).startsWith('lost') && first) request.socket.destroy();
+    else server(seen, response);
+  });
+  const peer = await connect(t, upstream.url, options);
+  await peer.handshake();
+  await peer.answer('ping');
+  const call = await peer.request('tools/call', { name: 'x' }, 'lost-call');
+  assert.ok(isRefusal(call) && call.refused === 'upstream_unavailable', JSON.stringify(call));
+  await peer.answer('ping');
+  assert.ok(!isRefusal(await peer.request('tools/list', {}, 'lost-list')));
+  assert.deepEqual(
+    heard.filter((id) => String(id).startsWith('lost')),
+    ['lost-call', 'lost-list', 'lost-list'],
+  );
+});
+
 test('stop closes the stream', async (t) => {
   const upstream = await serve(t, sseServer('event: endpoint\ndata: /m\n\n'));
   const peer = await connect(t, upstream.url, options);

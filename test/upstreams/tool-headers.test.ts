@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { Scrubber } from '../../src/credentials/scrubber.ts';
+import { Secret } from '../../src/credentials/secret.ts';
 import { isRefusal } from '../../src/errors.ts';
 import { limits } from '../../src/limits.ts';
 import {
@@ -256,4 +258,25 @@ test('what goes out passes the check', () => {
       },
     ),
   );
+});
+
+test('D6 the name of a header that a client lacks never shows a secret', () => {
+  const scrubber = new Scrubber();
+  scrubber.add(Secret.seal('vault:x', Buffer.from('token-0123456789')));
+  const list = (header: string): Buffer => {
+    const inputSchema = { type: 'object', properties: { a: { type: 'string', 'x-mcp-header': header } } };
+    return Buffer.from(
+      JSON.stringify({ jsonrpc: '2.0', id: 1, result: { tools: [{ name: 't', inputSchema }] } }),
+    );
+  };
+  const call = message({ id: 1, method: 'tools/call', params: modern({ name: 't', arguments: { a: 'v' } }) });
+  const given = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 't' };
+  for (const [header, missing] of [
+    ['Region', 'Mcp-Param-Region'],
+    ['token-0123456789', null],
+  ] as const) {
+    const tools = new ToolHeaders(scrubber);
+    tools.learn(list(header));
+    assert.equal(mismatchedHeader(call, tools, given), missing);
+  }
 });

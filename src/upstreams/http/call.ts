@@ -36,7 +36,7 @@ export interface CallHost {
 }
 
 /** Requests that change nothing, so that they may arrive twice. */
-const repeatable = new Set([
+export const repeatable: ReadonlySet<string> = new Set([
   'initialize',
   'ping',
   'server/discover',
@@ -51,8 +51,9 @@ const repeatable = new Set([
 
 export class HttpCall {
   readonly message: ClientMessage;
+  /** Of the POST, besides those that every one has. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly #id: MessageId;
-  readonly #headers: Readonly<Record<string, string>>;
   readonly #host: CallHost;
   #handle: Handle | null = null;
   /** Of the answer to the POST. */
@@ -67,11 +68,10 @@ export class HttpCall {
   #answered = false;
   #over = false;
 
-  /** @param headers of the POST, besides those that every one has */
   constructor(message: ClientMessage, headers: Readonly<Record<string, string>>, host: CallHost) {
     this.message = message;
     this.#id = message.id as MessageId;
-    this.#headers = headers;
+    this.headers = headers;
     this.#host = host;
   }
 
@@ -82,7 +82,7 @@ export class HttpCall {
   start(again = true): void {
     const ask: Omit<Ask, 'url'> = {
       method: 'POST',
-      headers: { 'Content-Type': JSON_TYPE, Accept: `${JSON_TYPE}, ${EVENTS_TYPE}`, ...this.#headers },
+      headers: { 'Content-Type': JSON_TYPE, Accept: `${JSON_TYPE}, ${EVENTS_TYPE}`, ...this.headers },
       body: this.message.bytes,
     };
     this.#ask(ask, {

@@ -8,6 +8,8 @@ export interface DeliveryAsk {
   readonly url?: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
+  /** It may arrive twice. */
+  readonly repeatable: boolean;
 }
 
 /** A body that nobody asked for; beyond it the connection is not worth keeping. */
@@ -17,7 +19,11 @@ const strayBytes = 16 * 1024;
  * @param done called once, never before this has returned, unless the endpoint aborts everything; `data.status` of the
  *   refusal is the HTTP status, if there was one
  */
-export function deliver(endpoint: Endpoint, ask: DeliveryAsk, done: (refusal: Refusal | null) => void): void {
+export function deliver(
+  endpoint: Endpoint,
+  { repeatable, ...ask }: DeliveryAsk,
+  done: (refusal: Refusal | null) => void,
+): void {
   let heard = false;
   const settle = (refusal: Refusal | null): void => {
     if (heard) return;
@@ -50,5 +56,5 @@ export function deliver(endpoint: Endpoint, ask: DeliveryAsk, done: (refusal: Re
       },
     );
   };
-  post(true);
+  post(repeatable);
 }

@@ -116,7 +116,7 @@ class HttpTransport implements Transport {
   }
 
   #deliver(message: ClientMessage, headers: Readonly<Record<string, string>>): void {
-    deliver(this.#endpoint, { headers, body: message.bytes }, (refusal) => {
+    deliver(this.#endpoint, { headers, body: message.bytes, repeatable: true }, (refusal) => {
       if (this.#over) return;
       const status = Number(refusal?.data?.status ?? 0);
       if ('Mcp-Session-Id' in headers && this.#loseSession({ status, headers: {} }, null)) return;
@@ -151,7 +151,7 @@ class HttpTransport implements Transport {
       call.answered();
       if (!this.#retried.has(call.message) && wantsHeaders(call.message, message)) {
         this.#retried.add(call.message);
-        this.#relearn(call.message, message, null, 1);
+        if (!this.#sendAnew(call)) this.#relearn(call, message, null, 1);
         return;
       }
       if (!failed) this.#learn(call.message, message.bytes);
@@ -175,13 +175,19 @@ class HttpTransport implements Transport {
     }
   }
 
-  /** Asks for the tools, page by page, and sends the call that was `refused` again if that changes its headers. */
-  #relearn(call: ClientMessage, refused: ServerMessage, cursor: string | null, page: number): void {
-    const { tools } = this.#ports.shared;
-    const key = idKey(call.id as MessageId);
-    const list = listTools(call, cursor);
-    const headers = expectedHeaders(list, tools);
-    const before = expectedHeaders(call, tools);
+  /** Sends a refused call again if its headers are others now: another call may have made us learn them. */
+  #sendAnew({ message, headers }: HttpCall): boolean {
+    const now = expectedHeaders(message, this.#ports.shared.tools);
+    if (isRefusal(now) || isDeepStrictEqual(now, headers)) return false;
+    this.#dispatch(message, now);
+    return true;
+  }
+
+  /** Asks for the tools, page by page, until that changes the headers of the call that was `refused`. */
+  #relearn(call: HttpCall, refused: ServerMessage, cursor: string | null, page: number): void {
+    const key = idKey(call.message.id as MessageId);
+    const list = listTools(call.message, cursor);
+    const headers = expectedHeaders(list, this.#ports.shared.tools);
     if (isRefusal(headers)) return this.#events.onMessage(refused);
     const asked = new HttpCall(list, headers, {
       endpoint: this.#endpoint,
@@ -195,9 +201,8 @@ class HttpTransport implements Transport {
         this.#calls.delete(key);
         if (!answer.envelope.failed) this.#learn(list, answer.bytes);
         const next = answer.envelope.failed ? null : nextCursor(answer.bytes);
-        const after = expectedHeaders(call, tools);
-        if (!isRefusal(after) && !isDeepStrictEqual(after, before)) this.#dispatch(call, after);
-        else if (next !== null && page < limits.listPages) this.#relearn(call, refused, next, page + 1);
+        if (this.#sendAnew(call)) return;
+        if (next !== null && page < limits.listPages) this.#relearn(call, refused, next, page + 1);
         else this.#events.onMessage(refused);
       },
       onNoAnswer: () => {

@@ -8,6 +8,7 @@ import { type ClientMessage, idKey, isId, type MessageId } from '../../jsonrpc.t
 import { limits } from '../../limits.ts';
 import { tooLarge } from '../refusals.ts';
 import type { ServerMessage, Transport, TransportEvents } from '../transport.ts';
+import { repeatable } from './call.ts';
 import { deliver } from './delivery.ts';
 import { Endpoint, type Handle, type HttpPorts, type HttpSpec } from './endpoint.ts';
 import type { EventStream } from './event-stream.ts';
@@ -134,7 +135,13 @@ class SseTransport implements Transport {
   #post(message: ClientMessage): void {
     if (this.#target === null) return;
     if (message.method === 'initialize') this.#initialize = message;
-    deliver(this.#endpoint, { url: this.#target, headers: {}, body: message.bytes }, (refusal) => {
+    const ask = {
+      url: this.#target,
+      headers: {},
+      body: message.bytes,
+      repeatable: message.kind !== 'request' || repeatable.has(message.method),
+    };
+    deliver(this.#endpoint, ask, (refusal) => {
       if (this.#over) return;
       if (refusal !== null) {
         this.#ports.problem(refusal.reason);

@@ -2,6 +2,7 @@
  * What a modern request (2026-07-28) says in HTTP headers besides its body: MCP, "Streamable HTTP", "Request Metadata".
  * Pure, for both sides: the one that sends such requests and the one that checks them.
  */
+import type { Scrubber } from '../../credentials/scrubber.ts';
 import { type Refusal, refuse } from '../../errors.ts';
 import { decodeString, elements, members, type Span, skipSpace } from '../../json.ts';
 import { type ClientMessage, readEnvelope } from '../../jsonrpc.ts';
@@ -133,6 +134,12 @@ export function mcpParamHeaders(schema: unknown, args: unknown): Record<string, 
 /** What is known of an upstream's tools: which of their arguments go into headers. Shared by all that talk to it. */
 export class ToolHeaders {
   readonly #tools = new Map<string, readonly ParamHeader[]>();
+  readonly #scrubber: Scrubber | null;
+
+  /** @param scrubber names of headers are told to clients when one is missing, past the redaction of answers (D6) */
+  constructor(scrubber: Scrubber | null = null) {
+    this.#scrubber = scrubber;
+  }
 
   of(tool: string): readonly ParamHeader[] {
     return this.#tools.get(tool) ?? [];
@@ -144,8 +151,10 @@ export class ToolHeaders {
    */
   learn(response: Buffer): number {
     if (this.#tools.size === 0 && !response.includes(ANNOTATION)) return 0;
+    const clean = this.#scrubber?.scrubJson(response) ?? { outcome: 'clean', bytes: response };
+    if (clean.outcome === 'withheld') return 0;
     let invalid = 0;
-    for (const tool of toolsIn(response)) {
+    for (const tool of toolsIn(clean.bytes)) {
       const params = tool.schema?.includes(ANNOTATION) ? readParamHeaders(tool.schema) : [];
       if (params === null) invalid++;
       if (params === null || params.length === 0) this.#tools.delete(tool.name);

@@ -349,6 +349,8 @@ export class Conversation implements Front {
   }
 
   #fail(pending: Sent, refusal: Refusal, outcome: CallOutcome): void {
+    // The end of a failed `initialize` is that of all: who fails them one by one meets some that have been.
+    if (this.#pending.sent(pending.id) !== pending) return;
     this.#settle(pending.id);
     const bytes = refusalResponse(pending.id, refusal);
     const how = { outcome, bytes: bytes.length, redactions: [] };

@@ -282,8 +282,9 @@ export class Conversation implements Front {
     }
     const clean = redact(answer);
     if (clean !== null && pending.method === 'tools/list') this.#ports.listed?.(clean.bytes);
-    const bytes = clean === null || failed ? clean?.bytes : this.#ports.filter(pending.method, clean.bytes);
-    if (clean === null || bytes == null) {
+    // Whatever it says of its success: one with an error may hold a list besides, which some clients take.
+    const bytes = clean === null ? null : this.#ports.filter(pending.method, clean.bytes);
+    if (clean === null || bytes === null) {
       const refusal = refuse('answer_withheld', 'the answer could not be cleaned and is withheld');
       this.#fail(pending, refusal, 'withheld');
       return;

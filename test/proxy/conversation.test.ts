@@ -91,3 +91,12 @@ for (const [how, end] of [
     );
     assert.equal(one.outcomes.length, 2);
   });
+
+test('a list is filtered whatever else its answer says of itself', async () => {
+  const one = conversing();
+  await one.take(request(1, 'initialize'));
+  one.says({ id: 1, result: {} });
+  await one.take(request(2, 'tools/list'));
+  one.says({ id: 2, error: null, result: { tools: ['hidden'] } });
+  assert.doesNotMatch(JSON.stringify(one.client.got), /hidden/);
+});

@@ -379,6 +379,7 @@ export class Conversation implements Front {
     this.#closed = true;
     const upstream = this.#upstream;
     this.#upstream = null;
+    this.#handshake?.fail(refuse('bad_session', 'the conversation has ended'));
     for (const pending of this.#pending.allSent())
       this.#fail(pending, refuse('shutting_down', reason), 'cancelled');
     this.#ports.closed(reason);

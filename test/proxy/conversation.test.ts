@@ -100,3 +100,18 @@ test('a list is filtered whatever else its answer says of itself', async () => {
   one.says({ id: 2, error: null, result: { tools: ['hidden'] } });
   assert.doesNotMatch(JSON.stringify(one.client.got), /hidden/);
 });
+
+test('a request that waits for a restart is refused at once when the conversation is closed', async () => {
+  const one = conversing();
+  await one.take(request(1, 'initialize'));
+  one.says({ id: 1, result: {} });
+  one.exits();
+  const waiting = one.take(request(2, 'tools/list'), noAnswer);
+  await new Promise(setImmediate);
+  await one.conversation.close('done');
+  const refusal = await Promise.race([
+    waiting,
+    new Promise<null>((resolve) => setTimeout(resolve, 1000, null).unref()),
+  ]);
+  assert.equal(refusal?.refused, 'bad_session');
+});

@@ -45,25 +45,37 @@ function fold(key: string): string {
   return key.toUpperCase().toLowerCase();
 }
 
-/** Keys that decide what a message does; a look-alike beside or instead of one is a second meaning. */
-const decisiveKeys = new Set([
-  'jsonrpc',
-  'id',
-  'method',
-  'params',
-  'result',
-  'error',
+/** Keys that decide what a message does, or whose it is; a look-alike beside or instead of one is a second meaning. */
+interface Decisive {
+  readonly exact: ReadonlySet<string>;
+  readonly folded: ReadonlySet<string>;
+}
+
+function decisive(...keys: readonly string[]): Decisive {
+  return { exact: new Set(keys), folded: new Set(keys.map(fold)) };
+}
+
+const messageKeys = decisive('jsonrpc', 'id', 'method', 'params', 'result', 'error');
+const paramKeys = decisive(
   'name',
   'uri',
   'arguments',
   'ref',
-]);
-
+  'requestId',
+  'taskId',
+  'task',
+  'progressToken',
+  'notifications',
+  '_meta',
+);
 /** Those of the reference that `completion/complete` names. */
-const referenceKeys = new Set(['type', 'name', 'uri']);
+const referenceKeys = decisive('type', 'name', 'uri');
+/** Those of the filter of `subscriptions/listen`. */
+const filterKeys = decisive('resourceSubscriptions', 'taskIds');
+const metaKeys = decisive('progressToken');
 
-function hasLookAlike(value: unknown, keys: ReadonlySet<string> = decisiveKeys): boolean {
-  return isObject(value) && Object.keys(value).some((key) => !keys.has(key) && keys.has(fold(key)));
+function hasLookAlike(value: unknown, { exact, folded }: Decisive): boolean {
+  return isObject(value) && Object.keys(value).some((key) => !exact.has(key) && folded.has(fold(key)));
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {
@@ -106,7 +118,13 @@ export function parseClientMessage(bytes: Buffer): ClientMessage | Refusal {
   if (message.jsonrpc !== '2.0') return refuse('bad_message', 'expected "jsonrpc": "2.0"');
   const { params = {} } = message;
   if (!isObject(params)) return refuse('bad_message', 'expected "params" to be an object');
-  if (hasLookAlike(message) || hasLookAlike(params) || hasLookAlike(params.ref, referenceKeys))
+  if (
+    hasLookAlike(message, messageKeys) ||
+    hasLookAlike(params, paramKeys) ||
+    hasLookAlike(params.ref, referenceKeys) ||
+    hasLookAlike(params.notifications, filterKeys) ||
+    hasLookAlike(params._meta, metaKeys)
+  )
     return refuse('bad_message', 'a key differs from a protocol key in case only');
 
   const { id, method } = message;

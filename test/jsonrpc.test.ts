@@ -66,6 +66,23 @@ test('C1: one reason per way of being wrong', () => {
   refuses('{"jsonrpc":"2.0","id":-1e400,"result":{}}', /id/);
 });
 
+test('C1: look-alikes of what names a request, task, subscription or token are refused', () => {
+  const sent = (params: string): string => `{"jsonrpc":"2.0","id":1,"method":"m","params":${params}}`;
+  for (const params of [
+    '{"requestId":1,"RequestID":7}',
+    '{"taskId":"mine","TASKID":"yours"}',
+    '{"Task":{}}',
+    '{"Notifications":{"resourceSubscriptions":["note:///hidden"]}}',
+    '{"notifications":{"ResourceSubscriptions":["note:///hidden"]}}',
+    '{"notifications":{"taskIDs":["yours"]}}',
+    '{"_Meta":{"progressToken":1}}',
+    '{"_meta":{"ProgressToken":1}}',
+    '{"progressToken":1,"progresstoken":2}',
+  ])
+    refuses(sent(params), /case/);
+  accepts(sent('{"_meta":{"Name":1,"traceparent":""},"notifications":{"Uri":1}}'), 'request', 1, 'm');
+});
+
 test('C1: keys below the arguments may look like protocol keys', () => {
   accepts(
     '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"Name":1,"ID":2,"name":3}}}',

@@ -312,8 +312,9 @@ export class Conversation implements Front {
     }
     const clean = redact(answer);
     if (clean !== null && pending.method === 'tools/list') this.#ports.listed?.(clean.bytes);
-    const bytes = clean === null || failed ? clean?.bytes : this.#ports.filter(pending.method, clean.bytes);
-    if (clean === null || bytes == null) {
+    // Whatever it says of its success: one with an error may hold a list besides, which some clients take.
+    const bytes = clean === null ? null : this.#ports.filter(pending.method, clean.bytes);
+    if (clean === null || bytes === null) {
       const refusal = refuse('answer_withheld', 'the answer could not be cleaned and is withheld');
       this.#fail(pending, refusal, 'withheld');
       return;
@@ -378,6 +379,8 @@ export class Conversation implements Front {
   }
 
   #fail(pending: Sent, refusal: Refusal, outcome: CallOutcome): void {
+    // The end of a failed `initialize` is that of all: who fails them one by one meets some that have been.
+    if (this.#pending.sent(pending.id) !== pending) return;
     this.#settle(pending.id);
     const bytes = refusalResponse(pending.id, refusal);
     const how = { outcome, bytes: bytes.length, redactions: [] };
@@ -406,6 +409,7 @@ export class Conversation implements Front {
     const upstream = this.#upstream;
     this.#upstream = null;
     this.#lists?.clear();
+    this.#handshake?.fail(refuse('bad_session', 'the conversation has ended'));
     for (const pending of this.#pending.allSent())
       this.#fail(pending, refuse('shutting_down', reason), 'cancelled');
     this.#ports.closed(reason);

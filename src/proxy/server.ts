@@ -225,6 +225,14 @@ export class AgentPlane {
   }
 
   #request(request: IncomingMessage, response: ServerResponse, others: Serve): void {
+    // Pipelined: its response waits for the one before, and Node would tell nobody when the client is gone. No client
+    // of MCP does it (RFC 9112, 9.3.2 speaks against it for POST).
+    if (response.socket === null) {
+      response.setHeader('connection', 'close');
+      sendRefusal(response, refuse('limit_reached', 'one request at a time on a connection'));
+      request.resume();
+      return;
+    }
     const identified = this.#identify(request);
     if (identified instanceof Promise)
       void identified.then((known) => this.#serve(request, response, known, others));

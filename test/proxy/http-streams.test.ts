@@ -1,14 +1,15 @@
 /** Event streams whose client does not read them, and connections whose client does not wait. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type RequestListener } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Caller } from '../../src/auth/session.ts';
 import { limits } from '../../src/limits.ts';
 import { type Front, noAnswer, type Sink } from '../../src/proxy/front.ts';
-import { type FrontDesk, handleGet, handlePost } from '../../src/proxy/http.ts';
+import { readHead } from '../../src/proxy/headers.ts';
+import { type FrontDesk, handleGet, handlePost, type Visit } from '../../src/proxy/http.ts';
 import { ToolHeaders } from '../../src/upstreams/http/tool-headers.ts';
 
 const large = Buffer.from(JSON.stringify('x'.repeat(16 * 1024 * 1024)));
@@ -55,7 +56,9 @@ function deskOf(front: Front): FrontDesk {
   return { open: give, find: give, openStateless: give, toolsOf: () => new ToolHeaders() };
 }
 
-const caller = {} as Caller;
+function visit(request: IncomingMessage, response: ServerResponse): Visit {
+  return { caller: {} as Caller, upstream: 'x', head: readHead(request), request, response };
+}
 
 test('B9: a stream that has ended, and is not read, is sent no comments any more', async (t) => {
   t.mock.timers.enable({ apis: ['setInterval'] });
@@ -64,7 +67,7 @@ test('B9: a stream that has ended, and is not read, is sent no comments any more
   const desk = deskOf(frontOf((given) => (sink = given)));
   await deafClient(
     t,
-    (request, response) => void handlePost(desk, caller, 'x', request, response),
+    (request, response) => void handlePost(desk, visit(request, response)),
     `POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: ${message.length}\r\n\r\n${message}`,
   );
   while (sink === noAnswer) await turn();
@@ -80,7 +83,7 @@ test('B9: the same of a standing stream whose conversation has ended', async (t)
   const front = frontOf((given) => (sink = given));
   await deafClient(
     t,
-    (request, response) => handleGet(deskOf(front), caller, 'x', request, response),
+    (request, response) => handleGet(deskOf(front), visit(request, response)),
     'GET / HTTP/1.1\r\nHost: x\r\nMcp-Session-Id: x\r\nAccept: text/event-stream\r\n\r\n',
   );
   while (sink === noAnswer) await turn();

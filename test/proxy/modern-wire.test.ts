@@ -1,9 +1,11 @@
 /** The modern era on the wire: what each request's own stream holds, and that equal ids and tokens do not meet. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { LineClient, type Message } from '../support/client.ts';
-import { eventually, sharedDaemon, socketOf } from '../support/daemon.ts';
-import { enveloped, ModernHttp, metaKey } from '../support/modern.ts';
+import { bearer, eventually, sharedDaemon, socketOf } from '../support/daemon.ts';
+import { enveloped, ModernHttp, metaKey, modernVersion } from '../support/modern.ts';
 import { fixtureServer } from '../support/servers.ts';
 
 const only = { ...fixtureServer('modern'), env: { LEGACY: 'reject' } };
@@ -168,4 +170,37 @@ test('the end of a session ends its modern child', async () => {
   await daemon().endSession(session.id);
   const pid = started.event === 'upstream.started' ? started.pid : 0;
   await daemon().audited((one) => one.event === 'upstream.exited' && one.pid === pid);
+});
+
+test('B9: who hangs up gives up all that was asked on the connection, also what had to wait there', async () => {
+  const session = await daemon().newSession({ token: true });
+  const asked = ['first', 'second'].map((id) => {
+    const params = enveloped({ name: 'slow', arguments: { forever: true } });
+    const body = JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params });
+    const headers = {
+      ...bearer(session),
+      Host: `127.0.0.1:${daemon().port}`,
+      'Content-Type': 'application/json',
+      'Content-Length': Buffer.byteLength(body),
+      'MCP-Protocol-Version': modernVersion,
+      'Mcp-Method': 'tools/call',
+      'Mcp-Name': 'slow',
+    };
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+    return `${['POST /mcp/only HTTP/1.1', ...lines].join('\r\n')}\r\n\r\n${body}`;
+  });
+  const socket = connect(daemon().port, '127.0.0.1');
+  await once(socket, 'connect');
+  socket.write(asked.join(''));
+  const started = () =>
+    daemon()
+      .audit()
+      .flatMap((one) => (one.event === 'call.started' && one.session === session.id ? [one.call] : []));
+  await eventually('a call', () => started().length > 0);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  socket.destroy();
+  await eventually('the end of all calls', () => {
+    const audit = daemon().audit();
+    return started().every((call) => audit.some((one) => one.event === 'call.finished' && one.call === call));
+  });
 });

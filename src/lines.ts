@@ -6,6 +6,11 @@ const CR = 0x0d;
 /** Of a line that is too long: enough to find the JSON-RPC id in, which servers write first or within a few fields. */
 const headBytes = 64 * 1024;
 
+/** A piece of at least this size is worth an object of its own. */
+const wholePiece = 4 * 1024;
+
+const none = Buffer.alloc(0);
+
 export interface LineFramerOptions {
   /** The longest line, counted without its `\n`. */
   readonly maxBytes: number;
@@ -25,11 +30,12 @@ export interface LineFramerOptions {
 export class LineFramer {
   readonly #options: LineFramerOptions;
   /**
-   * The unfinished line: `#held` bytes of a buffer that doubles, so that each byte is copied a constant number of times
-   * on average. Joining per chunk would be quadratic; keeping the chunks would cost an object per byte for a child that
-   * writes its line byte by byte.
+   * The unfinished line: `#held` bytes, of which the last `#tail` are in a buffer that doubles, so that a child that
+   * writes byte by byte costs no object per byte; larger pieces are kept as they came and joined once.
    */
-  #buffer = Buffer.alloc(0);
+  #parts: Buffer[] = [];
+  #buffer = none;
+  #tail = 0;
   #held = 0;
   #dropping = false;
 
@@ -76,23 +82,36 @@ export class LineFramer {
   }
 
   #hold(piece: Buffer): void {
-    const needed = this.#held + piece.length;
+    this.#held += piece.length;
+    if (piece.length >= wholePiece) {
+      this.#closeTail();
+      this.#parts.push(piece);
+      return;
+    }
+    const needed = this.#tail + piece.length;
     if (needed > this.#buffer.length) {
-      const size = Math.min(Math.max(needed, 2 * this.#buffer.length), this.#options.maxBytes);
-      const grown = Buffer.allocUnsafeSlow(size);
-      this.#buffer.copy(grown, 0, 0, this.#held);
+      const grown = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#buffer.length));
+      this.#buffer.copy(grown, 0, 0, this.#tail);
       this.#buffer = grown;
     }
-    piece.copy(this.#buffer, this.#held);
-    this.#held = needed;
+    piece.copy(this.#buffer, this.#tail);
+    this.#tail = needed;
+  }
+
+  #closeTail(): void {
+    if (this.#tail > 0) this.#parts.push(this.#buffer.subarray(0, this.#tail));
+    this.#buffer = none;
+    this.#tail = 0;
   }
 
   /** The unfinished line with `piece` at its end; `piece` itself when there was none. Starts the next line. */
   #release(piece: Buffer): Buffer {
     if (this.#held === 0) return piece;
     this.#hold(piece);
-    const line = this.#buffer.subarray(0, this.#held);
-    this.#buffer = Buffer.alloc(0);
+    this.#closeTail();
+    const [first] = this.#parts;
+    const line = this.#parts.length === 1 ? (first as Buffer) : Buffer.concat(this.#parts, this.#held);
+    this.#parts = [];
     this.#held = 0;
     return line;
   }

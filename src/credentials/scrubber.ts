@@ -58,8 +58,27 @@ function isJson(bytes: Buffer): boolean {
   }
 }
 
+/** Of short texts one look for all forms at once is cheaper than one for each; of long ones it is the reverse. */
+const SHORT_BYTES = 1024;
+
+/** More alternatives than this are tried one after the other at every byte. */
+const PROBED_FORMS = 100;
+
+function probeFor(forms: readonly Form[]): RegExp | null {
+  if (forms.length > PROBED_FORMS) return null;
+  const escaped = forms.map(({ bytes }) =>
+    bytes.toString('latin1').replace(/[^A-Za-z0-9]/g, (char) => {
+      const code = char.charCodeAt(0).toString(16);
+      return `\\x${code.padStart(2, '0')}`;
+    }),
+  );
+  return new RegExp(escaped.join('|'));
+}
+
 export class Scrubber {
   readonly #forms: (Form & { readonly labels: readonly string[] })[] = [];
+  /** Whether a text, byte for character, shows any form. */
+  #probe: RegExp | null = null;
   /** Digests of the values already added: a helper may give the same one a thousand times. */
   readonly #known = new Set<string>();
   /** Length of the longest form. */
@@ -78,6 +97,7 @@ export class Scrubber {
         this.#forms.push({ ...form, labels });
         this.#longest = Math.max(this.#longest, form.bytes.length);
       }
+      this.#probe = probeFor(this.#forms);
     }
     return { redactable: true };
   }
@@ -154,6 +174,7 @@ export class Scrubber {
   }
 
   #searchPlain(text: Buffer): readonly Hit[] {
+    if (text.length <= SHORT_BYTES && this.#probe?.test(text.toString('latin1')) === false) return none;
     let hits: Hit[] | undefined;
     for (const { bytes, before, after, labels } of this.#forms) {
       let found = 0;

@@ -9,7 +9,7 @@ import { limits } from '../../limits.ts';
 import { type InFlight, InFlightRequests } from './in-flight.ts';
 import type { Leg } from './leg.ts';
 import { envelopeOf, type Received } from './received.ts';
-import { type Edit, find, messageMembers, ownInteger, splice, textAt } from './rewrite.ts';
+import { type Edit, find, messageMembers, ownInteger, respell, splice, textAt } from './rewrite.ts';
 
 export interface ExchangePorts {
   readonly send: (grant: Grant, message: ClientMessage) => Refusal | undefined;
@@ -156,9 +156,11 @@ export class Exchange {
       leg.noAnswer(clientId, withheld);
       return;
     }
+    const { kind, method, failed } = message.envelope;
+    const own: Edit = { start: span.start, end: span.end, text: request.idText };
     leg.deliver({
-      envelope: { ...envelopeOf(message.envelope), id: clientId },
-      bytes: splice(bytes, [{ ...span, text: request.idText }, ...edits]),
+      envelope: { kind, id: clientId, method, failed },
+      bytes: edits.length === 0 ? respell(bytes, own) : splice(bytes, [own, ...edits]),
     });
   }
 

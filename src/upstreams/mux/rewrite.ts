@@ -30,6 +30,22 @@ export function splice(bytes: Buffer, edits: readonly Edit[]): Buffer {
   return out;
 }
 
+/** Copying a message that is larger than this costs more than finding the edit. */
+const worthMoving = 32 * 1024;
+
+/**
+ * As {@link splice} with one edit, for bytes that nobody else reads any more: of a large message the few bytes before
+ * the edit are moved, not the many after it.
+ */
+export function respell(bytes: Buffer, edit: Edit): Buffer {
+  const { start, end, text } = edit;
+  const spare = end - start - text.length;
+  if (bytes.length < worthMoving || spare < 0 || start > worthMoving) return splice(bytes, [edit]);
+  bytes.copyWithin(spare, 0, start);
+  bytes.write(text, start + spare, 'latin1');
+  return bytes.subarray(spare);
+}
+
 /** The members of a whole message. */
 export function messageMembers(bytes: Buffer): Members {
   const object = members(bytes, skipSpace(bytes, 0));

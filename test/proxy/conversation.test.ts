@@ -56,6 +56,7 @@ function conversing() {
     filter: (_, bytes) => Buffer.from(bytes.toString().replace('hidden', 'cut')),
     finished: (_, __, { outcome }) => outcomes.push(outcome),
     dropped: () => {},
+    listMemory: null,
     closed: () => {},
   });
   return {

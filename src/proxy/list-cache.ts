@@ -31,6 +31,15 @@ const capabilityOf: Readonly<Record<string, string>> = {
   'resources/templates/list': 'resources',
 };
 
+/** Only the structure of an upstream's message has been checked by now. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 const notice = /^notifications\/(tools|prompts|resources)\/list_changed$/;
 
 /** A list that may be kept when its answer comes. */
@@ -69,7 +78,7 @@ export class ListCache {
     const result = members(bytes, skipSpace(bytes, 0))?.values.get('result');
     const span = result === undefined ? undefined : members(bytes, result.start)?.values.get('capabilities');
     if (span === undefined) return;
-    const capabilities: unknown = JSON.parse(bytes.toString('utf8', span.start, span.end));
+    const capabilities = parsed(bytes.toString('utf8', span.start, span.end));
     if (!isObject(capabilities)) return;
     const promised = Object.entries(capabilities).filter(
       ([, value]) => isObject(value) && value.listChanged === true,

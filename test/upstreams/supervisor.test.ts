@@ -384,3 +384,14 @@ test('F4 a spare that talks without end is ended, not kept', async (t) => {
   assert.ok(performance.now() - before < limits.spareMs);
   await rig.gone();
 });
+
+test('a server that gives errors alone is no failure when we end it', async (t) => {
+  const rig = new Rig(t, 'failing', { era: 'modern' });
+  for (let i = 0; i < limits.upstreamFailures; i++) {
+    const user = await rig.use('s', 'modern');
+    assert.ok((await user.request('no/such', enveloped())).error);
+    rig.now += 30_000;
+    await rig.supervisor.endSession('s');
+  }
+  assert.deepEqual([rig.supervisor.status().state, rig.supervisor.status().failures], ['closed', 0]);
+});

@@ -4,7 +4,11 @@
  */
 import type { Grant } from '../auth/grant.ts';
 import { isRefusal, type Refusal } from '../errors.ts';
+import { limits } from '../limits.ts';
 import type { OpenTransport, Transport, TransportEvents } from './transport.ts';
+
+/** What a kept event costs beside its message. */
+const eventOverhead = 256;
 
 type Event = (to: TransportEvents) => void;
 
@@ -15,6 +19,7 @@ export class Handover {
   private constructor(transport: Transport, channel: Channel) {
     this.transport = transport;
     this.#channel = channel;
+    channel.overflow = () => void transport.stop();
   }
 
   static async open(open: OpenTransport, grant: Grant): Promise<Handover | Refusal> {
@@ -35,8 +40,8 @@ export class Handover {
 
   /** The connection as one that opens at once; for its next and only user. */
   readonly take: OpenTransport = (_grant, events) => {
-    // Nobody is told anything before he has the transport.
-    queueMicrotask(() => this.listen(events));
+    // Nobody is told anything before he has the transport, which he gets some promises later.
+    setImmediate(() => this.listen(events));
     return Promise.resolve(this.transport);
   };
 }
@@ -45,25 +50,35 @@ class Channel implements TransportEvents {
   ended = false;
   #to: TransportEvents | null = null;
   #kept: Event[] = [];
+  #keptBytes = 0;
+  /** More was said than can be kept. */
+  overflow = (): void => {};
 
   listen(events: TransportEvents | null): void {
     this.#to = events;
     if (events === null) return;
     const kept = this.#kept;
     this.#kept = [];
+    this.#keptBytes = 0;
     for (const tell of kept) tell(events);
   }
 
-  #tell(event: Event): void {
-    if (this.#to === null) this.#kept.push(event);
-    else event(this.#to);
+  #tell(event: Event, bytes: number): void {
+    if (this.#to !== null) event(this.#to);
+    else if (this.#keptBytes > limits.backlogBytes) this.overflow();
+    else {
+      this.#kept.push(event);
+      this.#keptBytes += eventOverhead + bytes;
+    }
   }
 
-  readonly onMessage: TransportEvents['onMessage'] = (message) => this.#tell((to) => to.onMessage(message));
+  readonly onMessage: TransportEvents['onMessage'] = (message) =>
+    this.#tell((to) => to.onMessage(message), message.bytes.length);
   readonly onNoAnswer: TransportEvents['onNoAnswer'] = (id, refusal) =>
-    this.#tell((to) => to.onNoAnswer(id, refusal));
+    this.#tell((to) => to.onNoAnswer(id, refusal), 0);
   readonly onExit: TransportEvents['onExit'] = (reason) => {
     this.ended = true;
-    this.#tell((to) => to.onExit(reason));
+    if (this.#to !== null) this.#to.onExit(reason);
+    else this.#kept.push((to) => to.onExit(reason));
   };
 }

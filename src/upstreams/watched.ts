@@ -6,7 +6,7 @@ import type { OpenTransport, Transport } from './transport.ts';
 export interface Watch {
   /** As for the {@link Attempt}. */
   readonly now: () => number;
-  /** Ended by us before it answered anything: a failure of the upstream if it had this long, else a client that left. */
+  /** Ended by us before it gave any response: a failure of the upstream if it had this long, else a client that left. */
   readonly startTimeoutMs: number;
   /** Once: it is gone, was never there, or is on its way. */
   readonly over: () => void;
@@ -20,6 +20,8 @@ export function watched(open: OpenTransport, attempt: Attempt, watch: Watch): Op
   return async (grant, events) => {
     const startedAt = watch.now();
     let answered = false;
+    /** With a result or an error: it lives. */
+    let responded = false;
     let over = false;
     const end = (why: string, asked: boolean): void => {
       if (over) return;
@@ -31,7 +33,9 @@ export function watched(open: OpenTransport, attempt: Attempt, watch: Watch): Op
     try {
       transport = await open(grant, {
         onMessage: (message) => {
-          if (!answered && message.envelope.kind === 'response' && !message.envelope.failed) {
+          const { kind, failed } = message.envelope;
+          if (kind === 'response') responded = true;
+          if (!answered && kind === 'response' && !failed) {
             answered = true;
             attempt.answered(watch.now());
           }
@@ -58,7 +62,7 @@ export function watched(open: OpenTransport, attempt: Attempt, watch: Watch): Op
       resume: () => opened.resume(),
       stop: () => {
         const inTime = watch.now() - startedAt < watch.startTimeoutMs - TIMER_SLACK_MS;
-        end('did not answer in time', answered || inTime);
+        end('did not answer in time', responded || inTime);
         return opened.stop();
       },
     };

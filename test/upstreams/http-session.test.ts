@@ -325,3 +325,11 @@ test('connections are used again, also by another connection of the same upstrea
   for (const peer of [one, two, one, two]) await peer.answer('ping');
   assert.equal(accepted, 1);
 });
+
+test('credentials that cannot be renewed, whatever the cause: the refusal of the old ones is the answer', async (t) => {
+  const upstream = await serve(t, (_seen, response) => response.writeHead(401).end());
+  // An empty value is a broken invariant, which sealing it throws.
+  const peer = await connect(t, upstream.url, { spec: { bearer: tokenRef }, tokens: ['a-token-value', ''] });
+  assert.equal((await peer.refusal('initialize', initializeParams())).refused, 'credential_unavailable');
+  assert.equal(peer.problems[0], 'upstream up: its credentials failed');
+});

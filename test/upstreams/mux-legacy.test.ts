@@ -100,6 +100,9 @@ describe('the handshake', () => {
     silent.server.say({ id: silent.server.read[0]?.id, result: serverResult });
     await settled();
     assert.equal(a.lines.length, 0);
+    // The next client gets a connection that is not stuck.
+    assert.equal(silent.server.stopped, true);
+    assert.deepEqual([a.exits.length, silent.closed.length], [1, 1]);
 
     const full = rig('legacy');
     const b = await full.join();

@@ -1,6 +1,6 @@
 /** One upstream's connections with real children: how many there are, of which era, whose, and what is left at the end. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Scrubber } from '../../src/credentials/scrubber.ts';
@@ -59,11 +59,14 @@ class Rig {
   readonly sessions: string[] = [];
   readonly pids: number[] = [];
   now = 1_000_000;
+  readonly problems: string[] = [];
+  readonly directory: string;
   acquire: Acquire = async () => Secret.seal('vault:x', Buffer.from('a-secret-value'));
   readonly #modeFile: string;
 
   constructor(t: TestContext, fixture: 'failing' | 'modern', more: Partial<UpstreamSpec> = {}) {
     const directory = emptyDirectory(t);
+    this.directory = directory;
     this.#modeFile = join(directory, 'mode');
     this.mode('work');
     const spec = {
@@ -93,7 +96,7 @@ class Rig {
         this.sessions.push(session);
       },
       exited: () => {},
-      problem: () => {},
+      problem: (_upstream, what) => this.problems.push(what),
       stderr: () => {},
       noise: () => {},
       dropped: () => {},
@@ -341,4 +344,54 @@ test('of two spares of one session the first ends', async (t) => {
   assert.equal(await rig.refused('s', 'modern'), 'era_unsupported');
   await until(() => !lives(rig.pids[0] ?? 0), 'the first is gone');
   assert.equal(rig.supervisor.status().connections, 1);
+});
+
+test('a system that gives no directory, and one that cannot be removed: nobody else hears of it', async (t) => {
+  const rig = new Rig(t, 'failing');
+  const work = join(rig.directory, 'work');
+  writeFileSync(work, '');
+  assert.equal(await rig.refused('s', 'legacy'), 'upstream_unavailable');
+  assert.equal(await rig.refused('s', 'modern'), 'upstream_unavailable');
+  assert.equal(rig.supervisor.status().connections, 0);
+  assert.match(rig.problems.at(-1) ?? '', /^upstream it cannot be started \(EEXIST\)$/);
+
+  renameSync(work, join(rig.directory, 'file'));
+  const user = await rig.use('s', 'legacy');
+  renameSync(work, join(rig.directory, 'moved'));
+  writeFileSync(work, '');
+  await user.stop();
+  await until(() => user.exits.length === 1, 'the exit');
+  assert.match(rig.problems.at(-1) ?? '', /^upstream it: its directory cannot be removed \(ENOTDIR\)$/);
+  assert.equal(rig.supervisor.status().running.length, 0);
+});
+
+test('F4 a spare that talks without end is ended, not kept', async (t) => {
+  const rig = new Rig(t, 'failing', {
+    command: process.execPath,
+    args: [
+      '-e',
+      `process.stdin.once('data', () => {
+        console.log('{"jsonrpc":"2.0","id":"ostiary:era","error":{"code":-32601,"message":"no"}}');
+        const line = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/x', params: { x: 'x'.repeat(1000) } });
+        const talk = () => { while (process.stdout.write(line + '\\n')); process.stdout.once('drain', talk); };
+        talk();
+      })`,
+    ],
+  });
+  const before = performance.now();
+  assert.equal(await rig.refused('s', 'modern'), 'era_unsupported');
+  await until(() => rig.supervisor.status().connections === 0, 'it is ended');
+  assert.ok(performance.now() - before < limits.spareMs);
+  await rig.gone();
+});
+
+test('a server that gives errors alone is no failure when we end it', async (t) => {
+  const rig = new Rig(t, 'failing', { era: 'modern' });
+  for (let i = 0; i < limits.upstreamFailures; i++) {
+    const user = await rig.use('s', 'modern');
+    assert.ok((await user.request('no/such', enveloped())).error);
+    rig.now += 30_000;
+    await rig.supervisor.endSession('s');
+  }
+  assert.deepEqual([rig.supervisor.status().state, rig.supervisor.status().failures], ['closed', 0]);
 });

@@ -225,8 +225,9 @@ export class Endpoint {
       this.#secrets = fresh;
       return true;
     } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      this.#ports.problem(error.message);
+      // Whoever was refused for the old ones still waits: nothing may be thrown from here.
+      const what = error instanceof Failure ? error.message : `upstream ${this.name}: its credentials failed`;
+      this.#ports.problem(what);
       return false;
     }
   }

@@ -18,6 +18,8 @@ export interface HandshakeOptions {
   /** Ours, as `clientInfo` has it. */
   readonly version: string;
   readonly startTimeoutMs: number;
+  /** Ends the connection, whose server is silent: over HTTP all that comes after `initialize` would wait for its answer. */
+  readonly giveUp: () => void;
 }
 
 /** The version for a client that asked for `requested`: its own, unless the server does not know that yet. */
@@ -73,7 +75,7 @@ export class Handshake {
   }
 
   async #start(grant: Grant): Promise<Received | Refusal> {
-    const { version, startTimeoutMs } = this.#options;
+    const { version, startTimeoutMs, giveUp } = this.#options;
     const params = {
       protocolVersion: legacyVersions[0],
       capabilities,
@@ -82,7 +84,11 @@ export class Handshake {
     let timer: NodeJS.Timeout | undefined;
     const outcome = await new Promise<Received | Refusal>((resolve) => {
       const late = refuse('upstream_timeout', 'the upstream did not answer initialize in time');
-      timer = setTimeout(() => resolve(late), startTimeoutMs);
+      timer = setTimeout(() => {
+        resolve(late);
+        // The clients hear why first.
+        setImmediate(giveUp);
+      }, startTimeoutMs);
       this.#exchange.ask(grant, 'initialize', params, resolve);
     });
     clearTimeout(timer);

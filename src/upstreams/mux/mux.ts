@@ -18,7 +18,7 @@ import { received } from './received.ts';
 import type { Routes } from './routes.ts';
 
 export interface MuxOptions {
-  /** Called for the first leg, and again after a refusal; see {@link Adoption} for a transport that is open already. */
+  /** Called for the first leg, and again after a refusal. */
   readonly open: OpenTransport;
   readonly era: 'legacy' | 'modern';
   /** The physical transport is gone, every leg knows: this one can be thrown away. */
@@ -55,7 +55,12 @@ export class Mux {
     this.#routes =
       era === 'modern'
         ? new ModernRoutes(this.#exchange, dropped)
-        : new LegacyRoutes(this.#exchange, { dropped, version, startTimeoutMs });
+        : new LegacyRoutes(this.#exchange, {
+            dropped,
+            version,
+            startTimeoutMs,
+            giveUp: () => void this.stop(),
+          });
     this.#hub = {
       send: (leg, grant, message) => this.#routes.take(leg, grant, message),
       flow: (leg) => this.#flow(leg),

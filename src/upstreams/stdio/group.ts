@@ -21,7 +21,14 @@ function signalGroup(pgid: number, signal: NodeJS.Signals | 0): boolean {
 /** Whether a member has more left than its entry in the process table; true where the system does not tell. */
 function hasLivingMember(pgid: number): boolean {
   if (process.platform !== 'linux') return true;
-  return readdirSync('/proc').some((pid) => {
+  let pids: readonly string[];
+  try {
+    pids = readdirSync('/proc');
+  } catch {
+    // Too many files are open, say.
+    return true;
+  }
+  return pids.some((pid) => {
     if (!/^\d+$/.test(pid)) return false;
     try {
       const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');

@@ -49,6 +49,11 @@ function describeExit(exit: Exit): string {
   return exit.signal === null ? `exited with code ${exit.code}` : `was ended by ${exit.signal}`;
 }
 
+/** The code of an error that the system gave, such as a full disk; its message could quote paths. */
+function systemError(error: unknown): string | null {
+  return error instanceof Error && 'syscall' in error && 'code' in error ? String(error.code) : null;
+}
+
 /** The child's share of the log; beyond it its lines are counted. */
 class ChildLog {
   readonly #ports: StdioPorts;
@@ -131,9 +136,18 @@ export async function openStdio(
   const log = new ChildLog(ports);
   let child: Child;
   let wanted = '';
-  const directory = mkdtempSync(join(privateDirectory(ports.workDirectory), `${spec.name}-`));
-  const cleanUp = (): void => rmSync(directory, { recursive: true, force: true });
+  let directory: string | null = null;
+  const cleanUp = (): void => {
+    try {
+      if (directory !== null) rmSync(directory, { recursive: true, force: true });
+    } catch (error) {
+      // A child may have made directories that nobody may change, or left somebody who still writes. The next start of
+      // the daemon tries again.
+      ports.problem(`upstream ${spec.name}: its directory cannot be removed (${systemError(error)})`);
+    }
+  };
   try {
+    directory = mkdtempSync(join(privateDirectory(ports.workDirectory), `${spec.name}-`));
     const cwd = privateDirectory(join(directory, 'cwd'));
     const base = upstreamBase(ports.env, privateDirectory(join(directory, 'tmp')));
     const secrets: Record<string, Secret> = {};
@@ -165,6 +179,11 @@ export async function openStdio(
     if (child.pid !== null) ports.started({ pid: child.pid, credentials: labels });
   } catch (error) {
     cleanUp();
+    const code = systemError(error);
+    if (code !== null) {
+      ports.problem(`upstream ${spec.name} cannot be started (${code})`);
+      return refuse('upstream_unavailable', `upstream ${spec.name} cannot be started: see ostiary status`);
+    }
     if (!(error instanceof Failure)) throw error;
     ports.problem(error.message);
     return refuse('credential_unavailable', describeMissing(error, wanted, spec.name));

@@ -79,6 +79,8 @@ async function peerOf(socket: Socket, kind: 'tcp' | 'session'): Promise<Peer | n
   return peer === null ? null : { ...peer, via: 'unix' };
 }
 
+const sessionEnded = refuse('unauthenticated', 'the session has ended');
+
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #policy: Policy;
@@ -161,11 +163,14 @@ export class Daemon {
       this.#audit.turnedAway(refusal, peer, caller);
     this.#agents = new AgentPlane({
       desk: {
-        open: (caller, upstream) =>
-          upstream === null ? this.#openMerged(caller) : this.#openConversation(caller, upstream),
+        open: (caller, upstream) => {
+          if (!this.#sessions.isOpen(caller)) return sessionEnded;
+          return upstream === null ? this.#openMerged(caller) : this.#openConversation(caller, upstream);
+        },
         find: (caller, upstream, id) => this.#desk.find(caller, upstream, id),
         toolsOf: (upstream) => this.#upstreams.toolsOf(upstream),
-        openStateless: (caller, upstream) => this.#openStateless(caller, upstream),
+        openStateless: (caller, upstream) =>
+          this.#sessions.isOpen(caller) ? this.#openStateless(caller, upstream) : sessionEnded,
       },
       sessions: this.#sessions,
       ownUid: this.#ownUid,

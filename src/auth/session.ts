@@ -131,6 +131,11 @@ export class Sessions {
     return !entry.session.leased && entry.connections === 0 && now - entry.lastUsed > limits.sessionIdleMs;
   }
 
+  /** Whether the caller's session has not ended since it was identified: its body may have taken a minute. */
+  isOpen({ session }: Caller): boolean {
+    return this.#entries.has(session.id);
+  }
+
   /** While a connection is open its session does not expire. */
   hold(sessionId: string): () => void {
     const entry = this.#entries.get(sessionId);

@@ -292,10 +292,17 @@ export class Daemon {
   #openStateless(caller: Caller, upstream: string): Front | Refusal {
     const ports = this.#visiblePorts(caller, upstream);
     if (isRefusal(ports)) return ports;
-    return this.#desk.openStateless(
-      caller,
-      (id, closed) => new Conversation(id, caller, upstream, 'modern', { ...ports, closed }),
-    );
+    return this.#desk.openStateless(caller, (id, closed) => {
+      // A subscription may be all that a modern client has open for a day.
+      const release = this.#sessions.hold(caller.session.id);
+      return new Conversation(id, caller, upstream, 'modern', {
+        ...ports,
+        closed: () => {
+          release();
+          closed();
+        },
+      });
+    });
   }
 
   /** An upstream that the profile does not have looks like one that does not exist. */

@@ -53,8 +53,17 @@ export function checkVersionHeader(header: string | undefined): Refusal | undefi
     : unsupportedVersion(legacyVersions, header);
 }
 
-/** What modern revisions took out; upstreams would only say so too, if what a policy judges were there. */
-const removedMethods: ReadonlySet<string> = new Set(['resources/subscribe', 'resources/unsubscribe']);
+/**
+ * What modern revisions took out. A server of both eras may still take it, and what it changes would be changed for all
+ * who share the connection.
+ */
+const removedMethods: ReadonlySet<string> = new Set([
+  'initialize',
+  'ping',
+  'logging/setLevel',
+  'resources/subscribe',
+  'resources/unsubscribe',
+]);
 
 /** What every modern request must carry (MCP 2026-07-28, "Base Protocol", "_meta"). */
 export function checkEnvelope(message: ClientMessage): Refusal | undefined {

@@ -313,15 +313,17 @@ export async function handlePost(desk: FrontDesk, visit: Visit): Promise<void> {
 
 async function postStateless(desk: FrontDesk, visit: Visit, message: ClientMessage): Promise<void> {
   const { caller, upstream, request, response } = visit;
+  const sink = new StatelessResponse(visit);
+  // What is checked against the upstream's tools tells of them: first of all, the caller has to have the upstream.
+  const front = upstream === null ? null : desk.openStateless(caller, upstream);
+  if (isRefusal(front)) return sendRefusal(response, front, message.id);
+  if (front !== null) response.on('close', () => void front.close('the client hung up'));
   const tools = upstream === null ? noTools : desk.toolsOf(upstream);
   const malformed = checkHeaders(request, message, tools) ?? checkEnvelope(message);
-  const sink = new StatelessResponse(visit);
   if (malformed !== undefined) return sink.refuse(malformed, message.id);
   // All upstreams as one speak the legacy era alone, whatever each of them speaks.
-  const front = upstream === null ? otherEra(message) : desk.openStateless(caller, upstream);
-  if (isRefusal(front)) return sendRefusal(response, front, message.id);
+  if (front === null) return sendRefusal(response, otherEra(message), message.id);
   sink.drained = () => front.drained(sink);
-  response.on('close', () => void front.close('the client hung up'));
   const refusal = await front.take(message, sink);
   if (refusal !== undefined) sink.refuse(refusal, message.id);
   else if (message.kind !== 'request') response.writeHead(202).end();

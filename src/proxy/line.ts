@@ -63,9 +63,13 @@ export function serveLines(legacy: Front, ports: LinePorts, socket: Socket, head
   };
   use(legacy);
   let modern: Front | Refusal | undefined;
+  let initialized = false;
   /** A client may probe for the modern era and fall back on the same connection (MCP 2026-07-28, "stdio"). */
   const frontFor = (message: ClientMessage): Front | Refusal => {
-    if (eraOf(message, undefined) === 'legacy') return legacy;
+    if (message.method === 'initialize') initialized = true;
+    // A notification may go without an envelope: it is of the era that the client has spoken so far.
+    const follows = message.kind === 'notification' && !initialized && modern !== undefined;
+    if (eraOf(message, undefined) === 'legacy' && !follows) return legacy;
     if (modern === undefined || isRefusal(modern)) {
       modern = ports.openStateless(message);
       if (!isRefusal(modern)) use(modern);

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import { canBecome } from '../os/support.ts';
 import { callTool, HttpClient, HttpRefusal, handshake, LineClient } from '../support/client.ts';
@@ -17,6 +18,7 @@ import {
   startDaemon,
   type TestSession,
 } from '../support/daemon.ts';
+import { enveloped, modernVersion } from '../support/modern.ts';
 import { fixtureServer } from '../support/servers.ts';
 import { connectAs, stranger } from '../support/users.ts';
 import { assertRefused, initialize, postLines, raw } from './support.ts';
@@ -90,6 +92,36 @@ describe('B4 stolen tokens', () => {
     await assert.rejects(LineClient.upgrade(socketOf(session), '/mcp/chatty'));
     await eventually('the end of the socket', () => !existsSync(session.socket));
   });
+
+  for (const [era, message, headers] of [
+    ['legacy', initialize, []],
+    [
+      'modern',
+      JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'server/discover', params: enveloped() }),
+      [`MCP-Protocol-Version: ${modernVersion}`, 'Mcp-Method: server/discover'],
+    ],
+  ] as const)
+    test(`B4: a ${era} request whose session ended before its body came starts nothing`, async (t) => {
+      const session = await daemon().newSession({ token: true });
+      const lines = postLines(
+        '/mcp/chatty',
+        [`Host: 127.0.0.1:${daemon().port}`, `Authorization: Bearer ${session.token}`, ...headers],
+        message,
+      );
+      const socket = connect(daemon().port, '127.0.0.1');
+      t.after(() => void socket.destroy());
+      socket.write(`${lines.join('\r\n')}\r\n\r\n${message.slice(0, 10)}`);
+      // Its head has been read by then.
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await daemon().endSession(session.id);
+      await daemon().audited((one) => one.event === 'session.closed' && one.session === session.id);
+      socket.write(message.slice(10));
+      const [answer] = (await once(socket, 'data')) as [Buffer];
+      assert.match(answer.toString(), /"unauthenticated"/);
+      const started = (one: object): boolean =>
+        'session' in one && one.session === session.id && 'event' in one && one.event === 'call.started';
+      assert.deepEqual(daemon().audit().filter(started), []);
+    });
 
   test('B4: the end of a session ends its calls, streams and children', async (t) => {
     const session = await daemon().newSession({ token: true });

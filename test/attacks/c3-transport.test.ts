@@ -339,28 +339,6 @@ describe('C3 legacy HTTP', () => {
     assert.doesNotMatch(daemon().log(), /uncaught|unhandled/i);
   });
 
-  test('requests pipelined on one connection are answered in order', async () => {
-    const one = await opened();
-    const { Authorization } = one.headers;
-    const each = (id: number): string => {
-      const body = JSON.stringify({ ...toolCall('echo', { text: `no ${id}` }), id });
-      return `POST /mcp/chatty HTTP/1.1\r\nHost: 127.0.0.1:${daemon().port}\r\nAuthorization: ${Authorization}\r\nMcp-Session-Id: ${one.sessionId}\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
-    };
-    const socket = connect(daemon().port, '127.0.0.1');
-    let text = '';
-    socket.on('data', (chunk) => {
-      text += String(chunk);
-    });
-    socket.write(Array.from({ length: 20 }, (_, i) => each(i)).join(''));
-    await eventually('all answers', () => text.match(/no \d+/g)?.length === 20);
-    socket.destroy();
-    one.close();
-    assert.deepEqual(
-      text.match(/no \d+/g),
-      Array.from({ length: 20 }, (_, i) => `no ${i}`),
-    );
-  });
-
   test('an offer to upgrade to HTTP/2, as Java\u2019s client makes, is passed over (RFC 9110, 7.8)', {}, async () => {
     const one = await client();
     const body = JSON.stringify(initialize());

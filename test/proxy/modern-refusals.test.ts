@@ -174,10 +174,23 @@ describe('policy', () => {
     await daemon().audited((one) => one.event === 'call.refused' && one.method === 'subscriptions/listen');
   });
 
+  test('an upstream that the profile does not have says nothing of its tools', async (t) => {
+    const [wide, narrow] = [await client('suite'), await client('suite', 'narrow')];
+    t.after(() => [wide, narrow].forEach((one) => void one.close()));
+    await wide.request('tools/list');
+    const params = enveloped({ name: 'test_x_mcp_header', arguments: { region: 'eu' } });
+    const reply = await narrow.post({ id: 1, method: 'tools/call', params });
+    assert.equal(((await reply.json()).error?.data as { ostiary: string }).ostiary, 'not_found');
+  });
+
   test('what the modern era took out is no way round', async (t) => {
     const narrow = await client('only', 'narrow');
     t.after(() => narrow.close());
     for (const method of ['resources/subscribe', 'resources/unsubscribe'])
       assert.equal((await narrow.request(method, { uri: 'note:///today' })).error?.code, -32601);
+    for (const method of ['initialize', 'ping', 'logging/setLevel']) {
+      const { error } = await narrow.request(method, { level: 'debug' });
+      assert.equal((error?.data as { ostiary?: string })?.ostiary, 'unknown_method', method);
+    }
   });
 });

@@ -204,3 +204,31 @@ test('B9: who hangs up gives up all that was asked on the connection, also what 
     return started().every((call) => audit.some((one) => one.event === 'call.finished' && one.call === call));
   });
 });
+
+test('a session is in use until the last stream of a modern client has ended', async () => {
+  const session = await daemon().newSession({ token: true });
+  const client = new ModernHttp(daemon(), session, 'only');
+  const { reply } = await listen(client, 'l');
+  const lastUsed = async (): Promise<number> => {
+    const sessions = await daemon().control.listSessions<readonly { id: string; lastUsed: number }[]>();
+    return sessions.find(({ id }) => id === session.id)?.lastUsed ?? 0;
+  };
+  const opened = await lastUsed();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  reply.destroy();
+  client.close();
+  await eventually('its end', async () => (await lastUsed()) > opened);
+});
+
+test('lines: a notification without an envelope is of the era that its client speaks', async (t) => {
+  const client = await LineClient.upgrade(socketOf(await daemon().newSession()), '/mcp/only');
+  t.after(() => client.close());
+  const slow = { name: 'slow', arguments: { steps: 1, forever: true }, _meta: { progressToken: 1 } };
+  client.send({ jsonrpc: '2.0', id: 'slow', method: 'tools/call', params: enveloped(slow) });
+  await client.waitFor(({ method }) => method === 'notifications/progress');
+  await client.notify('notifications/cancelled', { requestId: 'slow' });
+  const cancelled = enveloped({ name: 'cancelled', arguments: {} });
+  await eventually('the cancellation', async () =>
+    /"1"/.test(JSON.stringify((await client.request('tools/call', cancelled)).result)),
+  );
+});

@@ -1,6 +1,5 @@
 /** C3 and the legacy era's HTTP (MCP 2025-11-25, "Transports"): what a client may rely on, and what is turned away. */
 import assert from 'node:assert/strict';
-import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import {
   callTool,
@@ -11,7 +10,7 @@ import {
   type Message,
   textOf,
 } from '../support/client.ts';
-import { bearer, eventually, portOf, sharedDaemon, socketOf } from '../support/daemon.ts';
+import { bearer, portOf, sharedDaemon, socketOf } from '../support/daemon.ts';
 import { fixtureServer } from '../support/servers.ts';
 import { raw, refusalIn } from './support.ts';
 

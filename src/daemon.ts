@@ -338,7 +338,15 @@ export class Daemon {
     return {
       take: (conversation, message, sink) =>
         handle({ policy: this.#policy, audit: this.#audit }, conversation, message, sink),
-      open: (grant, era, events) => this.#upstreams.open(grant, era, events),
+      open: (grant, era, events) =>
+        this.#upstreams.open(grant, era, events).catch((error: unknown) => {
+          // A full disk, say: it is this call's trouble, and nobody else's.
+          this.#log.error({ err: error, upstream }, 'could not be opened');
+          return refuse(
+            'upstream_unavailable',
+            `upstream ${upstream} could not be opened: see ostiary status`,
+          );
+        }),
       limits: limitsOf,
       listed: (bytes) => this.#upstreams.toolsOf(upstream).learn(bytes),
       filter: (method, bytes) => filterList(bytes, method, this.#policy, caller, upstream),

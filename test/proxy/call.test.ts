@@ -79,9 +79,10 @@ test('the plumbing of the protocol is told from methods that we do not know', ()
     'toString',
     '__proto__',
     'sampling/createMessage',
-    'notifications/acme',
   ])
     asks({ kind: 'unknown' }, method, { name: 'a' });
+  const method = 'notifications/acme';
+  assert.deepEqual(describeMessage({ method }), { upstream: 'u', method, target: { kind: 'unknown' } });
 });
 
 test('an answer of the client is part of the protocol, whatever it holds', () => {

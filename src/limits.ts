@@ -169,8 +169,6 @@ export const limits = {
   logBytesPerSecond: 4 * KiB,
   /** A line of the log without what it tells. */
   logLineBytes: 150,
-  /** Stderr kept per upstream child for `status` and start errors. */
-  stderrTailLines: 50,
 
   /** A helper that needs a person (touch, PIN) answers within this. */
   helperTimeoutMs: 30 * second,

@@ -68,7 +68,14 @@ test('an error that only modern servers give is modern', async () => {
 });
 
 test('D6 F4 of what a server names as its versions only dates are kept, and not without end', async () => {
-  const named = ['a-secret-value', '2026-07-28', '2026-07-28', 7, '2026-07-28\n', '2026-07-28 a-secret-value'];
+  const named = [
+    'a-secret-value',
+    '2026-07-28',
+    '2026-07-28',
+    7,
+    '2026-07-28\n',
+    '2026-07-28 a-secret-value',
+  ];
   assert.deepEqual(await verdictOf({ result: { supportedVersions: named } }), modern);
   const data = { supported: ['a-secret-value'] };
   assert.deepEqual(await verdictOf({ error: { code: -32022, message: 'no', data } }), {

@@ -188,7 +188,10 @@ class HttpTransport implements Transport {
     const key = idKey(call.message.id as MessageId);
     const list = listTools(call.message, cursor);
     const headers = expectedHeaders(list, this.#ports.shared.tools);
-    if (isRefusal(headers)) return this.#events.onMessage(refused);
+    if (isRefusal(headers)) {
+      this.#events.onMessage(refused);
+      return;
+    }
     const asked = new HttpCall(list, headers, {
       endpoint: this.#endpoint,
       resumeHeaders: () => null,

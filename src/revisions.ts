@@ -21,6 +21,9 @@ export const metaKeys = {
   relatedTask: 'io.modelcontextprotocol/related-task',
 } as const;
 
+/** Among a client's `extensions`: it may be given tasks. */
+export const tasksExtension = 'io.modelcontextprotocol/tasks';
+
 /** Errors that only modern servers give (MCP 2026-07-28, "Overview", "Error Codes"). */
 export const modernErrors = {
   headerMismatch: -32020,

@@ -394,6 +394,7 @@ test('a transport that is open already is taken over', async () => {
   const a = await joinMux(mux, 's');
   a.send({ id: 1, method: 'm' });
   server.say({ id: server.last().id, result: {} });
+  await settled();
   assert.equal(a.lines.length, 1);
   assert.deepEqual(heard, ['probe']);
   server.exit('gone');

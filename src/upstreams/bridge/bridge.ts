@@ -18,6 +18,7 @@ import {
   readEnvelope,
 } from '../../jsonrpc.ts';
 import { metaKeys, modernVersions } from '../../revisions.ts';
+import { levels as logLevels } from '../mux/log-levels.ts';
 import type { OpenTransport, ServerMessage, Transport, TransportEvents } from '../transport.ts';
 import { BridgedCalls } from './calls.ts';
 import { initializeResult, judgeDiscovery } from './handshake.ts';
@@ -25,9 +26,6 @@ import type { RpcError } from './input-required.ts';
 import { readFilter } from './listen-stream.ts';
 import { RequestMeta } from './request-meta.ts';
 import { BridgedSubscriptions, listFilter } from './subscriptions.ts';
-
-/** RFC 5424, as MCP names them. */
-const logLevels = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
 
 /** Notifications that modern servers do not take: roots are asked for anew, and answers are not announced. */
 const legacyNotices = new Set(['notifications/roots/list_changed', 'notifications/progress']);

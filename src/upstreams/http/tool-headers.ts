@@ -5,10 +5,10 @@
 import type { Scrubber } from '../../credentials/scrubber.ts';
 import { type Refusal, refuse } from '../../errors.ts';
 import { decodeString, elements, members, type Span, skipSpace } from '../../json.ts';
-import { type ClientMessage, readEnvelope } from '../../jsonrpc.ts';
+import { type ClientMessage, isObject, readEnvelope } from '../../jsonrpc.ts';
 import { limits } from '../../limits.ts';
+import { metaKeys } from '../../revisions.ts';
 
-const ENVELOPE_VERSION = 'io.modelcontextprotocol/protocolVersion';
 const ANNOTATION = 'x-mcp-header';
 const PREFIX = '=?base64?';
 const SUFFIX = '?=';
@@ -22,7 +22,7 @@ const DECIMAL = /^-?\d+(?:\.\d+)?$/;
 /** The protocol version that a modern message names; `undefined` for a legacy one. */
 export function envelopeVersion(message: ClientMessage): unknown {
   const meta = message.params._meta;
-  return isObject(meta) ? meta[ENVELOPE_VERSION] : undefined;
+  return isObject(meta) ? meta[metaKeys.protocolVersion] : undefined;
 }
 
 export function encodeHeaderValue(value: string): string {
@@ -51,10 +51,6 @@ export interface ParamHeader {
   /** Keys that lead to the value in the arguments. */
   readonly path: readonly string[];
   readonly integer: boolean;
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function own(object: unknown, key: string): unknown {

@@ -5,7 +5,7 @@
  */
 import type { Grant } from '../../auth/grant.ts';
 import { isRefusal, type Refusal, refuse } from '../../errors.ts';
-import type { ClientMessage } from '../../jsonrpc.ts';
+import { type ClientMessage, isObject } from '../../jsonrpc.ts';
 import { limits } from '../../limits.ts';
 import { Elicitations } from './elicitations.ts';
 import type { Exchange } from './exchange.ts';
@@ -44,10 +44,6 @@ const nobody: RpcError = {
   code: -32603,
   message: 'ostiary: this server is shared, and the request belongs to no one client for certain',
 };
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 export class LegacyRoutes implements Routes {
   readonly #exchange: Exchange;

@@ -2,7 +2,16 @@
 import type { Leg } from './leg.ts';
 
 /** Most verbose first (RFC 5424). */
-const levels = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
+export const levels: readonly string[] = [
+  'debug',
+  'info',
+  'notice',
+  'warning',
+  'error',
+  'critical',
+  'alert',
+  'emergency',
+];
 
 /** For a client that chose none while another did: what servers send by custom. */
 const usual = levels.indexOf('info');

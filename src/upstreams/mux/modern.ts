@@ -5,6 +5,7 @@
 import type { Grant } from '../../auth/grant.ts';
 import { type Refusal, refuse } from '../../errors.ts';
 import type { ClientMessage } from '../../jsonrpc.ts';
+import { metaKeys } from '../../revisions.ts';
 import type { Exchange } from './exchange.ts';
 import type { InFlight } from './in-flight.ts';
 import type { Leg } from './leg.ts';
@@ -14,12 +15,10 @@ import type { Routes } from './routes.ts';
 import { Tasks } from './tasks.ts';
 
 const LISTEN = 'subscriptions/listen';
-const SUBSCRIPTION = 'io.modelcontextprotocol/subscriptionId';
-const LOG_LEVEL = 'io.modelcontextprotocol/logLevel';
 
 /** The end of a stream names it as every message on it does. */
 function endOfStream({ bytes, members }: Received, { idText }: InFlight): readonly Edit[] | null {
-  const span = find(bytes, members, ['result', '_meta', SUBSCRIPTION]);
+  const span = find(bytes, members, ['result', '_meta', metaKeys.subscriptionId]);
   if (span === 'ambiguous') return null;
   return span === undefined ? [] : [{ ...span, text: idText }];
 }
@@ -47,7 +46,7 @@ export class ModernRoutes implements Routes {
       return undefined;
     }
     const { _meta: meta } = message.params;
-    const wantsLog = typeof meta === 'object' && meta !== null && LOG_LEVEL in meta;
+    const wantsLog = typeof meta === 'object' && meta !== null && metaKeys.logLevel in meta;
     const tasks = this.#tasks.mayMake(message) ? this.#tasks.learn : undefined;
     const answered = message.method === LISTEN ? endOfStream : tasks;
     return this.#exchange.request(leg, grant, message, { wantsLog, answered });
@@ -61,14 +60,14 @@ export class ModernRoutes implements Routes {
     const { method } = message.envelope;
     if (method === 'notifications/message') this.#log(message);
     else if (method === 'notifications/cancelled') this.#cancelled(message);
-    else this.#toStream(message, [['params', '_meta', SUBSCRIPTION]]);
+    else this.#toStream(message, [['params', '_meta', metaKeys.subscriptionId]]);
   }
 
   /** A server may end a stream in this way, and cancels nothing else. */
   #cancelled(message: Received): void {
     const request = this.#toStream(message, [
       ['params', 'requestId'],
-      ['params', '_meta', SUBSCRIPTION],
+      ['params', '_meta', metaKeys.subscriptionId],
     ]);
     if (request !== null) this.#exchange.inFlight.cancel([request]);
   }

@@ -3,15 +3,13 @@
  * their id alone, so the id is let in only from the session that the task was made for.
  */
 import type { ClientMessage } from '../../jsonrpc.ts';
-import type { Era } from '../../revisions.ts';
+import { type Era, metaKeys, tasksExtension } from '../../revisions.ts';
 import type { Exchange } from './exchange.ts';
 import type { InFlight } from './in-flight.ts';
 import type { Leg } from './leg.ts';
 import { OwnedIds } from './owned-ids.ts';
 import { type Received, stringAt } from './received.ts';
 import type { Edit } from './rewrite.ts';
-
-const RELATED = 'io.modelcontextprotocol/related-task';
 
 /** Whole JSON-RPC error objects. */
 const unknownTask = JSON.stringify({ code: -32602, message: 'ostiary: no such task in this session' });
@@ -47,7 +45,7 @@ export class Tasks {
   refusal(leg: Leg, { method, params }: ClientMessage): string | null {
     if (method === 'tasks/list' && !this.#lax) return noList;
     if (method.startsWith('tasks/') && !this.#owns(leg, params.taskId)) return unknownTask;
-    const related = at(params, '_meta', RELATED, 'taskId');
+    const related = at(params, '_meta', metaKeys.relatedTask, 'taskId');
     if (related !== undefined && !this.#owns(leg, related)) return unknownTask;
     const watched = method === 'subscriptions/listen' ? at(params, 'notifications', 'taskIds') : undefined;
     if (watched === undefined) return null;
@@ -62,12 +60,12 @@ export class Tasks {
 
   /**
    * Whether the answer may be a new task: asked for in the legacy era (`params.task`), declared by the client in the
-   * modern one (extension `io.modelcontextprotocol/tasks`).
+   * modern one ({@link tasksExtension}).
    */
   mayMake({ params }: ClientMessage): boolean {
     if (params.task !== undefined) return true;
-    const capabilities = at(params, '_meta', 'io.modelcontextprotocol/clientCapabilities');
-    return at(capabilities, 'extensions', 'io.modelcontextprotocol/tasks') !== undefined;
+    const capabilities = at(params, '_meta', metaKeys.clientCapabilities);
+    return at(capabilities, 'extensions', tasksExtension) !== undefined;
   }
 
   /** Learns whose the task in the answer is; `null` when it is another session's. */
@@ -89,9 +87,9 @@ export class Tasks {
   holder(message: Received): Leg | null | undefined {
     const { method } = message.envelope;
     const isStatus = method === 'notifications/tasks' || method.startsWith('notifications/tasks/');
-    if (!isStatus && !message.bytes.includes(RELATED)) return undefined;
+    if (!isStatus && !message.bytes.includes(metaKeys.relatedTask)) return undefined;
     const id =
-      stringAt(message, 'params', '_meta', RELATED, 'taskId') ??
+      stringAt(message, 'params', '_meta', metaKeys.relatedTask, 'taskId') ??
       (isStatus ? stringAt(message, 'params', 'taskId') : null);
     if (id === null) return isStatus ? null : undefined;
     return this.#ids.holder(id) ?? null;

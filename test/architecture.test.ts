@@ -167,10 +167,9 @@ test('a Caller, a Grant and a Redacted are made in one place each', () => {
 
 /** One package, one door. */
 const doors: Readonly<Record<string, (file: string) => boolean>> = {
-  '@hono/node-server': (file) => file === 'proxy/server.ts' || file === 'proxy/control.ts',
   ajv: (file) => file === 'schema.ts',
   commander: (file) => file.startsWith('cli/'),
-  hono: (file) => file === 'proxy/server.ts' || file === 'proxy/control.ts',
+  hono: (file) => file === 'proxy/routes.ts',
   jose: (file) => file === 'credentials/jwe.ts',
   koffi: (file) => file === 'os/native.ts',
   pino: (file) => file === 'log.ts',

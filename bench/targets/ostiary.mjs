@@ -2,14 +2,12 @@
  * ostiary with everything on: session, peer check, policy, redaction of a real secret, audit. Over HTTP and over its
  * socket, with one server for all as the floor has it; and with one for each conversation, which is its default.
  */
-import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { freePort, start, stop, UPSTREAM } from '../lib/processes.mjs';
 import { HttpSession, LineSession } from '../lib/sessions.mjs';
 
@@ -36,6 +34,7 @@ function lay(port, lifecycle) {
   };
   writeFileSync(config, JSON.stringify({ version: 1, listen: { port }, upstreams }), { mode: 0o600 });
   const env = {
+    PATH: process.env.PATH,
     HOME: home,
     XDG_CONFIG_HOME: join(home, 'config'),
     XDG_STATE_HOME: join(home, 'state'),
@@ -44,21 +43,25 @@ function lay(port, lifecycle) {
   return { home, config, env };
 }
 
-/** `serve` prints one line when it is ready. */
-function ready(child) {
-  return new Promise((resolve, reject) => {
+/** What `ostiary up` and `ostiary run` do, without a Node of their own: the files that say how are theirs. */
+async function daemon({ env, config }) {
+  const load = (file) => import(new URL(`../../dist/${file}`, import.meta.url));
+  const { daemonEnvironment } = await load('environment.js');
+  const { daemonFlags } = await load('cli/daemon-process.js');
+  const { ControlClient } = await load('cli/control.js');
+  const args = [...daemonFlags(), MAIN, 'serve', '--config', config];
+  const child = start(process.execPath, args, { env: daemonEnvironment(env, []) });
+  const line = await new Promise((resolve, reject) => {
     child.stdout.once('data', resolve);
     child.once('exit', () => reject(new Error(`ended at start: ${child.lastWords.trim()}`)));
+  }).catch(async (error) => {
+    await stop(child);
+    throw error;
   });
-}
-
-/** {id, url, socket, token} */
-async function newSession({ env }) {
-  const args = [MAIN, 'session', 'new', '--token', '--json'];
-  const { stdout } = await promisify(execFile)(process.execPath, args, {
-    env: { PATH: process.env.PATH, ...env },
-  });
-  return JSON.parse(stdout);
+  const control = new ControlClient(JSON.parse(line).control);
+  /** {id, url, socket, token} */
+  const newSession = () => control.openSession({ profile: 'default', label: '', token: true, lease: false });
+  return { child, newSession };
 }
 
 /** Line mode: the connection is newline JSON once the upgrade is answered. */
@@ -88,21 +91,23 @@ function target(name, mode, lifecycle = 'shared') {
     async start() {
       const port = await freePort();
       const place = lay(port, lifecycle);
-      const child = start(process.execPath, [MAIN, 'serve', '--config', place.config], { env: place.env });
-      const end = async () => {
-        await stop(child);
+      const cleanUp = () => {
         rmSync(place.home, { recursive: true, force: true });
         directories.delete(place.home);
       };
+      const { child, newSession } = await daemon(place).catch((error) => {
+        cleanUp();
+        throw error;
+      });
+      const end = () => stop(child).finally(cleanUp);
       try {
-        await ready(child);
-        const sessions = [{ ...(await newSession(place)), used: 0 }];
+        const sessions = [{ ...(await newSession()), used: 0 }];
         return {
           pids: () => [child.pid],
           /** Makes sessions for `n` further conversations, so that `open` need not. */
           async reserve(n) {
             const room = () => sessions.reduce((sum, { used }) => sum + PER_SESSION - used, 0);
-            while (room() < n) sessions.push({ ...(await newSession(place)), used: 0 });
+            while (room() < n) sessions.push({ ...(await newSession()), used: 0 });
           },
           async open() {
             const session = sessions.find(({ used }) => used < PER_SESSION);

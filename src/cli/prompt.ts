@@ -1,7 +1,6 @@
 /** Asking a person for a secret: the terminal itself, never stdin, argv or the environment. */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { ReadStream, WriteStream } from 'node:tty';
-import { read } from 'read';
 import { Failure } from '../errors.ts';
 
 function openTerminal(flags: 'r' | 'w', hint: string): number {
@@ -26,6 +25,7 @@ function closed(input: ReadStream): Promise<never> {
  * @param hint what to do where there is no terminal
  */
 export async function askHidden(prompt: string, hint: string): Promise<Buffer> {
+  const { read } = await import('read');
   const input = new ReadStream(openTerminal('r', hint));
   const output = new WriteStream(openTerminal('w', hint));
   try {

@@ -2,15 +2,13 @@
  * The control plane: a Unix socket (0600 in a 0700 directory, peer uid checked) for the CLI. It makes and ends sessions
  * and tells how the daemon is; it returns no secret, and nothing of it can be reached from the agent plane (B7).
  */
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { getRequestListener, type HttpBindings } from '@hono/node-server';
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
-import { type Context, Hono } from 'hono';
 import type { Peer } from '../auth/session.ts';
 import { Failure, isRefusal, type Refusal, refuse } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { readBody } from './http.ts';
+import { type Params, Routes } from './routes.ts';
 import { statusOf } from './wire.ts';
 
 /** What a new session's owner has to know. */
@@ -51,15 +49,14 @@ export interface ControlPorts {
   readonly failed: (error: Error) => void;
 }
 
-type App = Hono<{ Bindings: HttpBindings }>;
-
 interface Sent {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-/** Read by Node's own request: a web one of node-server cannot be rebuilt with what was read, as Hono's bodyLimit does. */
-async function readJson(context: Context<{ Bindings: HttpBindings }>): Promise<Sent | Refusal> {
-  const bytes = await readBody(context.env.incoming, limits.controlBytes);
+type Handler = (request: IncomingMessage, response: ServerResponse, params: Params) => void | Promise<void>;
+
+async function readJson(request: IncomingMessage): Promise<Sent | Refusal> {
+  const bytes = await readBody(request, limits.controlBytes);
   if (isRefusal(bytes)) return bytes;
   try {
     const fields: unknown = JSON.parse(bytes.toString());
@@ -71,73 +68,81 @@ async function readJson(context: Context<{ Bindings: HttpBindings }>): Promise<S
   return refuse('bad_message', 'expected a JSON object');
 }
 
-function refused(context: Context, refusal: Refusal): Response {
-  return context.json({ error: refusal.reason, code: refusal.refused }, statusOf(refusal) as 403);
+function send(response: ServerResponse, body: unknown, status = 200): void {
+  const bytes = Buffer.from(JSON.stringify(body));
+  response
+    .writeHead(status, { 'content-type': 'application/json', 'content-length': bytes.length })
+    .end(bytes);
+}
+
+function sendRefused(response: ServerResponse, refusal: Refusal): void {
+  send(response, { error: refusal.reason, code: refusal.refused }, statusOf(refusal));
 }
 
 /** A lease is the response itself: while the client keeps it open the session lives, however the client ends. */
-function lend(response: ServerResponse, report: SessionReport, end: () => void): Response {
+function lend(response: ServerResponse, report: SessionReport, end: () => void): void {
   response.writeHead(200, { 'content-type': 'application/json' });
   response.write(`${JSON.stringify(report)}\n`);
   response.on('close', end);
-  return RESPONSE_ALREADY_SENT;
 }
 
-function routes(ports: ControlPorts): App {
-  const app: App = new Hono();
-  app.get('/v1/status', async (context) => context.json(await ports.status()));
-  app.get('/v1/sessions', (context) => context.json(ports.listSessions()));
-  app.post('/v1/sessions', async (context) => {
-    const sent = await readJson(context);
-    if (isRefusal(sent)) return refused(context, sent);
+function routes(ports: ControlPorts): Routes<Handler> {
+  const openSession: Handler = async (request, response) => {
+    const sent = await readJson(request);
+    if (isRefusal(sent)) return sendRefused(response, sent);
     const { profile = 'default', label = '', ...wish } = sent.fields;
     if (typeof profile !== 'string' || typeof label !== 'string')
-      return refused(context, refuse('bad_message', 'expected "profile" and "label" to be strings'));
+      return sendRefused(response, refuse('bad_message', 'expected "profile" and "label" to be strings'));
     const report = await ports.openSession({
       profile,
       label,
       lease: wish.lease === true,
       token: wish.token === true,
     });
-    if (isRefusal(report)) return refused(context, report);
-    if (wish.lease !== true) return context.json(report);
-    return lend(context.env.outgoing, report, () => ports.endSession(report.id, 'its run ended'));
-  });
-  app.delete('/v1/sessions/:id', (context) =>
-    ports.endSession(context.req.param('id'), 'ended by the user')
-      ? context.body(null, 204)
-      : context.json({ error: 'no such session' }, 404),
-  );
-  app.post('/v1/environment', async (context) => {
-    const sent = await readJson(context);
-    if (isRefusal(sent)) return refused(context, sent);
+    if (isRefusal(report)) return sendRefused(response, report);
+    if (wish.lease !== true) return send(response, report);
+    lend(response, report, () => ports.endSession(report.id, 'its run ended'));
+  };
+  const findSecrets: Handler = async (request, response) => {
+    const sent = await readJson(request);
+    if (isRefusal(sent)) return sendRefused(response, sent);
     const { env } = sent.fields;
     const entries = Object.entries(typeof env === 'object' && env !== null ? env : {});
     const variables = Object.fromEntries(entries.filter(([, value]) => typeof value === 'string'));
-    return context.json({ remove: await ports.findSecrets(variables) });
-  });
-  app.get('/v1/audit/head', (context) => context.json(ports.auditHead()));
-  app.post('/v1/shutdown', (context) => {
-    setImmediate(ports.shutdown);
-    return context.body(null, 202);
-  });
-  app.onError((error, context) => {
-    ports.failed(error);
-    const said = error instanceof Failure ? error.message : 'internal error: see the daemon log';
-    return context.json({ error: said }, 500);
-  });
-  return app;
+    send(response, { remove: await ports.findSecrets(variables) });
+  };
+  return new Routes<Handler>()
+    .on('GET', '/v1/status', async (_request, response) => send(response, await ports.status()))
+    .on('GET', '/v1/sessions', (_request, response) => send(response, ports.listSessions()))
+    .on('POST', '/v1/sessions', openSession)
+    .on('DELETE', '/v1/sessions/:id', (_request, response, { id = '' }) => {
+      if (ports.endSession(decodeURIComponent(id), 'ended by the user')) response.writeHead(204).end();
+      else send(response, { error: 'no such session' }, 404);
+    })
+    .on('POST', '/v1/environment', findSecrets)
+    .on('GET', '/v1/audit/head', (_request, response) => send(response, ports.auditHead()))
+    .on('POST', '/v1/shutdown', (_request, response) => {
+      setImmediate(ports.shutdown);
+      response.writeHead(202, { 'content-length': 0 }).end();
+    });
 }
 
 /** The server; the caller makes it listen on `control.sock`. */
 export function controlServer(ports: ControlPorts): Server {
-  const app = routes(ports);
+  const table = routes(ports);
+  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    try {
+      const found = table.find(request.method ?? '', request.url ?? '');
+      if (found === null) send(response, { error: 'no such path' }, 404);
+      else await found.handler(request, response, found.params);
+    } catch (error) {
+      ports.failed(error instanceof Error ? error : new Error(String(error)));
+      const said = error instanceof Failure ? error.message : 'internal error: see the daemon log';
+      if (response.headersSent) response.destroy();
+      else send(response, { error: said }, 500);
+    }
+  };
   const admitted = new WeakMap<Socket, Promise<boolean>>();
-  const listener = getRequestListener((request, env) => app.fetch(request, env), {
-    overrideGlobalObjects: false,
-    autoCleanupIncoming: false,
-    hostname: 'localhost',
-  });
   const server = createServer({ maxHeaderSize: limits.headerBytes, headersTimeout: limits.headersTimeoutMs });
   server.maxConnections = limits.connections;
   server.on('connection', (socket: Socket) => {
@@ -150,7 +155,7 @@ export function controlServer(ports: ControlPorts): Server {
     admitted.set(socket, admission);
   });
   server.on('request', (request, response) => {
-    void admitted.get(request.socket)?.then((ours) => (ours ? listener(request, response) : undefined));
+    void admitted.get(request.socket)?.then((ours) => (ours ? answer(request, response) : undefined));
   });
   return server;
 }

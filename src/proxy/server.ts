@@ -2,9 +2,8 @@
  * The agent plane: one pipeline behind two kinds of listener, the loopback port and a Unix socket per session. It serves
  * MCP and a session's own token; it defines no upstream, reads no config, makes no session.
  *
- * The guard has matched the raw target before anybody else reads it (B6). What it found to be MCP goes to the handlers at
- * once, with Node's own request and response, for bytes stay bytes there and a web Request per call would cost more than
- * all checks together; the other routes are Hono's.
+ * The guard has matched the raw target before any route is looked up (B6). Handlers get Node's own request and response:
+ * bytes stay bytes there.
  */
 import {
   createServer,
@@ -14,8 +13,6 @@ import {
   STATUS_CODES,
 } from 'node:http';
 import type { Socket } from 'node:net';
-import { getRequestListener, type HttpBindings } from '@hono/node-server';
-import { Hono } from 'hono';
 import type { Caller, Claim, Peer, Sessions } from '../auth/session.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import type { ClientMessage } from '../jsonrpc.ts';
@@ -26,6 +23,7 @@ import { guard, type Listener, type Route } from './guard.ts';
 import { type Head, readHead, sameHeaders, valuesOf } from './headers.ts';
 import { type FrontDesk, handleDelete, handleGet, handlePost, sendRefusal, type Visit } from './http.ts';
 import { serveLines } from './line.ts';
+import { Routes } from './routes.ts';
 import { refusalResponse, statusOf } from './wire.ts';
 
 export interface AgentPlanePorts {
@@ -67,8 +65,12 @@ interface Identified extends Pick<Reading, 'route' | 'head'> {
 }
 
 type McpRoute = Route & { to: 'mcp' | 'merged' };
-type Bindings = HttpBindings & { readonly caller: Caller };
-type Serve = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+type Handler = (visit: Visit) => Promise<void> | void;
+
+function sendJson(response: ServerResponse, body: object): void {
+  const bytes = Buffer.from(JSON.stringify(body));
+  response.writeHead(200, { 'content-type': 'application/json', 'content-length': bytes.length }).end(bytes);
+}
 
 function isMcp(route: Route): route is McpRoute {
   return route.to === 'mcp' || route.to === 'merged';
@@ -91,9 +93,11 @@ export class AgentPlane {
   readonly #connections = new WeakMap<Socket, Connection>();
   readonly #sockets = new Map<Server, Set<Socket>>();
   readonly #perSession = new Map<string, number>();
+  readonly #routes: Routes<Handler>;
 
   constructor(ports: AgentPlanePorts) {
     this.#ports = ports;
+    this.#routes = this.#table();
   }
 
   /** A server for one listener; the caller makes it listen. Its port or session is known to `listener` by then. */
@@ -119,8 +123,7 @@ export class AgentPlane {
         socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
       else socket.destroy();
     });
-    const others = this.#hono();
-    server.on('request', (request, response) => this.#request(request, response, others));
+    server.on('request', (request, response) => this.#request(request, response));
     // On the port nothing can be upgraded, and offers to (h2c, of Java's client) have to be passed over (RFC 9110, 7.8).
     if (kind === 'session')
       server.on(
@@ -224,7 +227,7 @@ export class AgentPlane {
     return undefined;
   }
 
-  #request(request: IncomingMessage, response: ServerResponse, others: Serve): void {
+  #request(request: IncomingMessage, response: ServerResponse): void {
     // Pipelined: its response waits for the one before, and Node would tell nobody when the client is gone. No client
     // of MCP does it (RFC 9112, 9.3.2 speaks against it for POST).
     if (response.socket === null) {
@@ -234,19 +237,13 @@ export class AgentPlane {
       return;
     }
     const identified = this.#identify(request);
-    if (identified instanceof Promise)
-      void identified.then((known) => this.#serve(request, response, known, others));
+    if (identified instanceof Promise) void identified.then((known) => this.#serve(request, response, known));
     // A refusal waits for what came with the head: of a malformed body the parser says more, and closes.
-    else if (isRefusal(identified)) setImmediate(() => this.#serve(request, response, identified, others));
-    else this.#serve(request, response, identified, others);
+    else if (isRefusal(identified)) setImmediate(() => this.#serve(request, response, identified));
+    else this.#serve(request, response, identified);
   }
 
-  #serve(
-    request: IncomingMessage,
-    response: ServerResponse,
-    identified: Identified | Refusal,
-    others: Serve,
-  ): void {
+  #serve(request: IncomingMessage, response: ServerResponse, identified: Identified | Refusal): void {
     if (isRefusal(identified)) {
       response.setHeader('connection', 'close');
       sendRefusal(response, identified);
@@ -255,45 +252,52 @@ export class AgentPlane {
       request.once('end', () => request.socket.end()).resume();
       return;
     }
-    const { route, head, caller } = identified;
-    if (isMcp(route) && caller !== null) {
-      this.#serveMcp({ caller, upstream: upstreamOf(route), head, request, response });
-      return;
-    }
-    admissions.set(request, identified);
-    void others(request, response);
-  }
-
-  #serveMcp(visit: Visit): void {
-    const { desk, sessions, failed } = this.#ports;
-    const { request, response } = visit;
+    const { failed } = this.#ports;
     const give500 = (error: unknown): void => {
       failed(error);
       if (response.headersSent) response.destroy();
       else response.writeHead(500, { 'content-length': 0 }).end();
     };
     try {
-      if (request.method === 'POST') handlePost(desk, visit).catch(give500);
-      else if (request.method === 'GET') {
-        response.once('close', sessions.hold(visit.caller.session.id));
-        handleGet(desk, visit);
-      } else handleDelete(desk, visit);
+      this.#answer(identified, request, response)?.catch(give500);
     } catch (error) {
       give500(error);
     }
   }
 
-  #hono(): Serve {
-    const app = new Hono<{ Bindings: Bindings }>();
-    app.get('/healthz', (context) => context.json({ status: 'ok' }));
-    app.post('/token', (context) => {
-      const token = this.#ports.sessions.mintToken(context.env.caller.session.id);
-      return token === null ? context.body(null, 404) : context.json({ token });
+  #answer(
+    { route, head, caller }: Identified,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> | undefined {
+    if (caller === null) {
+      sendJson(response, { status: 'ok' });
+      return undefined;
+    }
+    const found = this.#routes.find(request.method ?? '', request.url ?? '');
+    // Every route that the guard knows is among them.
+    if (found === null) sendRefusal(response, refuse('not_found', 'no such path'));
+    const visit = { caller, upstream: isMcp(route) ? upstreamOf(route) : null, head, request, response };
+    return found?.handler(visit) ?? undefined;
+  }
+
+  #table(): Routes<Handler> {
+    const { desk, sessions } = this.#ports;
+    const routes = new Routes<Handler>().on('POST', '/token', ({ caller, request, response }) => {
+      const token = sessions.mintToken(caller.session.id);
+      request.resume();
+      if (token === null) response.writeHead(404, { 'content-length': 0 }).end();
+      else sendJson(response, { token });
     });
-    return getRequestListener(
-      (request, env) => app.fetch(request, { ...env, ...admissions.get((env as HttpBindings).incoming) }),
-      { overrideGlobalObjects: false, autoCleanupIncoming: false, hostname: 'localhost' },
-    );
+    for (const path of ['/mcp', '/mcp/:upstream'])
+      routes
+        .on('POST', path, (visit) => handlePost(desk, visit))
+        .on('GET', path, (visit) => {
+          visit.response.once('close', sessions.hold(visit.caller.session.id));
+          handleGet(desk, visit);
+        })
+        .on('DELETE', path, (visit) => handleDelete(desk, visit));
+    return routes;
   }
 
   async #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
@@ -327,6 +331,3 @@ export class AgentPlane {
     return { conversation, caller, openStateless };
   }
 }
-
-/** What {@link AgentPlane} found out about a request, for the handlers that Hono calls. */
-const admissions = new WeakMap<IncomingMessage, Identified>();

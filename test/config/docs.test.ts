@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { parseDuration } from '../../src/config/duration.ts';
 import { exampleConfig } from '../../src/config/example.ts';
 import { parseConfig } from '../../src/config/load.ts';
@@ -28,6 +29,7 @@ const root = JSON.parse(readFileSync(schemaFile, 'utf8')) as Schema;
 
 describe('config.schema.json', () => {
   it('is a valid JSON Schema', () => {
+    assert.equal(new Ajv2020({ allowUnionTypes: true }).validateSchema(root), true);
     assert.deepEqual(compileSchema(root)({ version: 1 }), []);
   });
 

@@ -180,7 +180,8 @@ describe('policy', () => {
     await wide.request('tools/list');
     const params = enveloped({ name: 'test_x_mcp_header', arguments: { region: 'eu' } });
     const reply = await narrow.post({ id: 1, method: 'tools/call', params });
-    assert.equal(((await reply.json()).error?.data as { ostiary: string }).ostiary, 'not_found');
+    const { error } = await reply.json();
+  assert.equal((error?.data as { ostiary?: string } | undefined)?.ostiary, 'not_found');
   });
 
   test('what the modern era took out is no way round', async (t) => {

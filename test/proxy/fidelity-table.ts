@@ -209,7 +209,7 @@ export const rows: readonly Row[] = [
   row('a request without params', client('{"jsonrpc":"2.0","id":@a@,"method":"ping"}'), server(result('{}'))),
   row(
     'the id last',
-    client('{"method":"ping","params":{},"jsonrpc":"2.0","id":@a@}'),
+    client('{"method":"resources/templates/list","params":{},"jsonrpc":"2.0","id":@a@}'),
     server('{"result":{},"jsonrpc":"2.0","id":@a@}'),
   ),
   row(

@@ -181,7 +181,7 @@ describe('policy', () => {
     const params = enveloped({ name: 'test_x_mcp_header', arguments: { region: 'eu' } });
     const reply = await narrow.post({ id: 1, method: 'tools/call', params });
     const { error } = await reply.json();
-  assert.equal((error?.data as { ostiary?: string } | undefined)?.ostiary, 'not_found');
+    assert.equal((error?.data as { ostiary?: string } | undefined)?.ostiary, 'not_found');
   });
 
   test('what the modern era took out is no way round', async (t) => {

@@ -160,6 +160,7 @@ test('a connection that ended is replaced by the next who comes; its clients are
   const made = rig(modern);
   const client = await made.share('a', 'modern');
   made.servers[0]?.exit('was killed');
+  await settled();
   assert.ok(client instanceof Client);
   assert.deepEqual(client.exits, ['was killed']);
   assert.equal(made.hub.idleSince, null);

@@ -25,6 +25,8 @@ function converse(caller: Caller, upstream: string, exited: () => void, ports: O
   if (own === null) throw new Error(`no upstream ${upstream}`);
   return new Conversation(randomBytes(16).toString('base64url'), caller, upstream, 'legacy', {
     ...own,
+    // The catalog keeps what it made of the lists; when it asks for one again, it wants to know.
+    listMemory: null,
     open: (grant, era, events) =>
       own.open(grant, era, {
         ...events,

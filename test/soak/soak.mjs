@@ -74,7 +74,9 @@ function configure() {
     command: process.execPath,
     args: [echo, mark],
     secrets: { TOKEN: `file:${secret}` },
-    ...(options.lifecycle === 'session' ? {} : { lifecycle: options.lifecycle }),
+    ...(options.lifecycle === 'session'
+      ? { max_children: Math.min(1_024, count + 24) }
+      : { lifecycle: options.lifecycle }),
   };
   const file = join(home, 'config.yaml');
   writeFileSync(file, JSON.stringify({ version: 1, upstreams: { soak } }), { mode: 0o600 });

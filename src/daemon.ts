@@ -16,7 +16,7 @@ import { Failure, isRefusal, type Refusal, refuse } from './errors.ts';
 import { privateDirectory } from './files.ts';
 import { limits } from './limits.ts';
 import { createLog, type Log } from './log.ts';
-import { type HardeningReport, tcpPeer, tryLockFile, unixPeer } from './os/index.ts';
+import { type HardeningReport, releaseFreeMemory, tcpPeer, tryLockFile, unixPeer } from './os/index.ts';
 import { Watchdog } from './os/watchdog.ts';
 import { auditFile, controlSocket, version } from './paths.ts';
 import { AgentSessions } from './proxy/agent-sessions.ts';
@@ -244,6 +244,7 @@ export class Daemon {
       this.#sessions.sweep();
       this.#desk.sweep(Date.now());
       this.#upstreams.sweep();
+      if (this.#desk.size === 0) releaseFreeMemory();
     }, sweepMs(config)).unref();
     const { control, url } = this.ready();
     this.#log.info({ version, control, url }, 'ready');

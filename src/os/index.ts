@@ -2,5 +2,6 @@
 export { replaceProcess } from './exec.ts';
 export { type HardeningReport, harden, type Measure } from './harden.ts';
 export { lockFile, tryLockFile, unlockFile } from './lock.ts';
+export { releaseFreeMemory } from './memory.ts';
 export { type TcpPeer, tcpPeer, type UnixPeer, unixPeer } from './peer.ts';
 export { processStart } from './process.ts';

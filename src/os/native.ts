@@ -68,6 +68,7 @@ export const native = {
     'int setrlimit(int resource, const void *limit)',
   ),
   getrlimit: foreign<[resource: number, limit: BigUint64Array]>('int getrlimit(int resource, void *limit)'),
+  mallocTrim: foreign<[keep: number]>('int malloc_trim(size_t keep)'),
   execve: foreign<[file: string, argv: (string | null)[], env: (string | null)[]]>(
     'int execve(const char *file, const char **argv, const char **env)',
   ),

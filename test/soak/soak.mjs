@@ -4,11 +4,11 @@
  * docs/errors.md lists; afterwards no process is left and the daemon is as small as before.
  *
  *   node test/soak/soak.mjs [--seconds 60] [--sessions 200] [--rate 50] [--kill-ms 250] [--json FILE]
- *                           [--lifecycle session] [--idle 5] [--max-growth 256]
+ *                           [--lifecycle session] [--idle 5] [--max-growth 64]
  *
- * `--rate` is in MB/s, both ways together; `--lifecycle` is that of the upstream; `--max-growth` in MB, most of it free
- * memory that malloc keeps. Needs dist (npm
- * run build) and Linux. Ends with 1 when anything was wrong.
+ * `--rate` is in MB/s, both ways together; `--lifecycle` is that of the upstream, and one that is shared and killed four
+ * times a second spends the run with its circuit open: `--kill-ms 10000`. `--max-growth` is in MB, mostly compiled code.
+ * Needs dist (npm run build) and Linux. Ends with 1 when anything was wrong.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -31,7 +31,7 @@ const { values: options } = parseArgs({
     'kill-ms': { type: 'string', default: '250' },
     lifecycle: { type: 'string', default: 'session' },
     idle: { type: 'string', default: '5' },
-    'max-growth': { type: 'string', default: '256' },
+    'max-growth': { type: 'string', default: '64' },
     json: { type: 'string' },
   },
 });
@@ -74,6 +74,8 @@ function configure() {
     command: process.execPath,
     args: [echo, mark],
     secrets: { TOKEN: `file:${secret}` },
+    // Also how often the daemon looks for what it can give back.
+    idle_timeout: '2s',
     ...(options.lifecycle === 'session'
       ? { max_children: Math.min(1_024, count + 24) }
       : { lifecycle: options.lifecycle }),

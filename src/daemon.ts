@@ -9,6 +9,7 @@ import { type Caller, type Peer, SESSION_ID_LENGTH, Sessions } from './auth/sess
 import { credentialRefs, placementsOf } from './config/credentials.ts';
 import type { Config } from './config/types.ts';
 import { Broker } from './credentials/broker.ts';
+import { Helpers } from './credentials/helpers.ts';
 import { Scrubber } from './credentials/scrubber.ts';
 import { Vault } from './credentials/vault.ts';
 import type { Unlock } from './credentials/vault-key.ts';
@@ -127,8 +128,17 @@ export class Daemon {
     this.#broker = new Broker({
       vault: () => Vault.open(options.stateDirectory, options.unlock),
       env,
-      helpers: config.helpers,
-      spawn,
+      helpers: new Helpers({
+        helpers: config.helpers,
+        spawn,
+        guard: this.#watchdog,
+        env,
+        lockDirectory: join(options.stateDirectory, 'helpers'),
+        learn: (secret) => scrubber.add(secret),
+        problem: (message) => this.#log.warn(message),
+        now: Date.now,
+        random: Math.random,
+      }),
       scrubber,
     });
     this.#sessions = new Sessions({
@@ -137,6 +147,7 @@ export class Daemon {
     });
     this.#upstreams = new Upstreams(config.upstreams.values(), {
       acquire: (ref) => this.#broker.acquire(ref),
+      freshness: this.#broker,
       scrubber,
       guard: this.#watchdog,
       env,

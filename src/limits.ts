@@ -176,6 +176,14 @@ export const limits = {
 
   /** A helper that needs a person (touch, PIN) answers within this. */
   helperTimeoutMs: 30 * second,
+  /** A helper's stderr is read to its end and shown to nobody; more than this is a runaway. */
+  helperStderrBytes: 1 * MiB,
+  /** Between two looks whether another process has finished with a helper; it takes tens of milliseconds and more. */
+  helperTurnMs: 25,
+  /** After a refresh that failed or brought nothing new: asking may cost a touch, a login or a rate limit. */
+  credentialRetryMs: 30 * second,
+  /** Before a credential expires the next one is asked for, at most this long: as the AWS SDKs do. */
+  credentialLeadMs: 5 * minute,
   /** Secrets are small: a certificate chain with its key is under 64 KiB. */
   secretBytes: 64 * KiB,
   /** Shorter values also occur by chance; redacting them would shred answers, so they are reported instead. */

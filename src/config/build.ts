@@ -1,4 +1,5 @@
 /** A value that passed every check → the frozen {@link Config}, with defaults filled in. */
+import type { HelperAsk } from '../credentials/helper-format.ts';
 import { type CredentialRef, parseCredentialRef } from '../credentials/ref.ts';
 import { limits } from '../limits.ts';
 import { parseDuration } from './duration.ts';
@@ -43,6 +44,11 @@ interface RawHelper {
   readonly command: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly timeout?: string;
+  readonly ttl?: string;
+  readonly format?: HelperAsk['format'];
+  readonly registry?: string;
+  readonly url?: string;
+  readonly server?: string;
 }
 
 type RawRule = Partial<Record<'tools' | 'prompts' | 'resources', readonly string[]>> &
@@ -126,12 +132,23 @@ function upstream(name: string, raw: RawStdio | RawHttp): UpstreamConfig {
   });
 }
 
+function ask({ format = 'raw', registry, url, server }: RawHelper): HelperAsk {
+  if (format === 'exec-credential') return Object.freeze({ format, server: server ?? null });
+  if (format === 'docker' && registry !== undefined) return Object.freeze({ format, registry });
+  if (format === 'git' && url !== undefined) return Object.freeze({ format, url });
+  if (format === 'docker' || format === 'git')
+    throw new Error(`a helper of format ${format} passed the checks and does not say for what`);
+  return Object.freeze({ format });
+}
+
 function helper(name: string, raw: RawHelper): HelperConfig {
   return Object.freeze({
     name,
     command: list(raw.command),
     env: literals(raw.env),
     timeoutMs: milliseconds(raw.timeout, limits.helperTimeoutMs),
+    ttlMs: raw.ttl === undefined ? null : milliseconds(raw.ttl, 0),
+    ask: ask(raw),
   });
 }
 

@@ -21,6 +21,19 @@ export function judgeUrl(text: string): string | null {
   return null;
 }
 
+/** What is wrong with the URL for which git's helpers are asked, or `null`. A user in it is part of the question. */
+export function judgeGitUrl(text: string): string | null {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || !/^https?:$/.test(url.protocol) || !/^[!-~]+$/.test(text))
+    return `expected an https or http URL such as https://github.com, got ${describeText(text)}`;
+  if (url.password !== '')
+    return 'expected a URL without a password, got one with it; the helper is asked for it';
+  // Of what is decoded a line break would start another attribute (CVE-2020-5260).
+  if (/%(?![0-9a-f]{2})|%[01][0-9a-f]|%7f/i.test(`${url.username}${url.pathname}`))
+    return 'expected a URL that encodes text, got one that encodes control characters or nothing';
+  return null;
+}
+
 /** RFC 9110, section 7.6.1, and what frames a message. */
 const CONNECTION =
   /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|host|content-.*|expect|http2-settings)$/;

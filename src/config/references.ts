@@ -1,4 +1,5 @@
 /** Text that is, should be or must not be a credential reference; what it says is never repeated. */
+import { type HelperFormat, helperFields } from '../credentials/helper-format.ts';
 import { CREDENTIAL_NAME, parseCredentialRef } from '../credentials/ref.ts';
 import { steersRuntime } from '../environment.ts';
 import { describeText } from './finding.ts';
@@ -8,18 +9,36 @@ const FORMS: Readonly<Record<string, string>> = {
   vault: 'vault:NAME with up to 64 letters, digits, _ . - as NAME',
   env: 'env:NAME with the name of an environment variable',
   file: 'file: and an absolute path',
-  command: 'command:HELPER with the name of a helper',
+  command: 'command:HELPER or command:HELPER#FIELD with the name of a helper and a field of its output',
 };
 
-/** What is wrong with a value under `secrets`, or `null`. */
-export function judgeReference(text: string, helpers: readonly string[]): string | null {
+/** Has the output of that format this field, and without one, a main one? */
+function judgeField(format: HelperFormat, field: string | undefined): string | null {
+  const { main, names } = helperFields[format];
+  if (field === undefined && main !== null) return null;
+  if (names === null || (field !== undefined && names.includes(field))) return null;
+  if (names.length === 1) return `expected no field, for format ${format} has one value, got one`;
+  const expected = `expected command:HELPER#FIELD with one of ${names.join(', ')} as FIELD, for its format is ${format}`;
+  return `${expected}, got ${field === undefined ? 'no field' : `another${didYouMean(field, names)}`}`;
+}
+
+/**
+ * What is wrong with a value under `secrets`, or `null`.
+ * @param helpers the names under `helpers`, with their formats as far as those are ones
+ */
+export function judgeReference(
+  text: string,
+  helpers: ReadonlyMap<string, HelperFormat | null>,
+): string | null {
   const ref = parseCredentialRef(text);
-  if (ref?.source === 'command' && !helpers.includes(ref.helper)) {
+  if (ref?.source === 'command' && !helpers.has(ref.helper)) {
     // A key that is no name is reported where it stands, and may be a pasted secret.
-    const names = helpers.filter((name) => CREDENTIAL_NAME.test(name));
+    const names = [...helpers.keys()].filter((name) => CREDENTIAL_NAME.test(name));
     const known = names.length === 0 ? 'a helper, and helpers defines none' : `one of ${names.join(', ')}`;
     return `expected command: and ${known}, got another name${didYouMean(ref.helper, names)}`;
   }
+  const format = ref?.source === 'command' ? (helpers.get(ref.helper) ?? null) : null;
+  if (ref?.source === 'command' && format !== null) return judgeField(format, ref.field);
   if (ref?.source === 'env' && steersRuntime(ref.name))
     return 'expected a variable that holds a secret, got one that the runtime obeys: the daemon is never given it';
   if (ref !== null) return null;

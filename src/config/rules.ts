@@ -2,11 +2,12 @@
  * What the schema cannot say: rules between parts of the file, and errors that deserve a better hint than a pattern.
  * Runs on values of any shape, so that these problems appear together with those of shape.
  */
+import { type HelperFormat, helperFields } from '../credentials/helper-format.ts';
 import { parseCredentialRef } from '../credentials/ref.ts';
 import { matchGlob } from '../glob.ts';
 import { parseDuration } from './duration.ts';
 import { describe, type Finding } from './finding.ts';
-import { judgeHeader, judgeUrl } from './http.ts';
+import { judgeGitUrl, judgeHeader, judgeUrl } from './http.ts';
 import { judgeReference, looksLikeReference } from './references.ts';
 import { parseSize } from './size.ts';
 import { type Pointer, pointerTo } from './source.ts';
@@ -61,11 +62,42 @@ function* duration({ value, pointer }: Entry, orElse = ''): Generator<Finding> {
   }
 }
 
+/** What a helper's program is told of, by the format that tells it. */
+const PURPOSES: Readonly<Record<string, { readonly format: HelperFormat; readonly required: boolean }>> = {
+  registry: { format: 'docker', required: true },
+  url: { format: 'git', required: true },
+  server: { format: 'exec-credential', required: false },
+};
+
+function formatOf(entry: Entry): HelperFormat | null {
+  const { value = 'raw' } = member(entry, 'format');
+  return typeof value === 'string' && Object.hasOwn(helperFields, value) ? (value as HelperFormat) : null;
+}
+
+function* purpose(entry: Entry): Generator<Finding> {
+  const given = formatOf(entry);
+  if (given === null) return;
+  for (const [key, { format, required }] of Object.entries(PURPOSES)) {
+    const { value, pointer } = member(entry, key);
+    if (value !== undefined && format !== given)
+      yield { pointer, at: 'key', message: `expected a key of format ${given}, got one of format ${format}` };
+    if (value === undefined && format === given && required) {
+      const message = `expected ${key}, which format ${given} tells the helper, got nothing`;
+      yield { pointer: entry.pointer, at: 'key', child: key, message };
+    }
+  }
+  const { value, pointer } = member(entry, 'url');
+  const message = typeof value === 'string' ? judgeGitUrl(value) : null;
+  if (message !== null) yield { pointer, at: 'value', message };
+}
+
 function* helper(entry: Entry): Generator<Finding> {
   const [command, ...args] = children(entry, 'command');
   if (command) yield* executable(command, 'the absolute path of an executable');
   yield* literals([...args, ...children(entry, 'env')], 'a helper receives no secrets');
   yield* duration(member(entry, 'timeout'));
+  yield* duration(member(entry, 'ttl'));
+  yield* purpose(entry);
 }
 
 function* size({ value, pointer }: Entry): Generator<Finding> {
@@ -94,7 +126,9 @@ function* foreignKeys(entry: Entry, kind: 'stdio' | 'http'): Generator<Finding> 
   }
 }
 
-function* secretValue({ value, pointer }: Entry, helpers: readonly string[]): Generator<Finding> {
+type Helpers = ReadonlyMap<string, HelperFormat | null>;
+
+function* secretValue({ value, pointer }: Entry, helpers: Helpers): Generator<Finding> {
   const message = typeof value === 'string' ? judgeReference(value, helpers) : null;
   if (message !== null) yield { pointer, at: 'value', message };
 }
@@ -137,7 +171,7 @@ function* http(entry: Entry): Generator<Finding> {
   yield* headers(entry);
 }
 
-function* upstream(entry: Entry, helpers: readonly string[]): Generator<Finding> {
+function* upstream(entry: Entry, helpers: Helpers): Generator<Finding> {
   const has = (key: string): boolean => member(entry, key).value !== undefined;
   const choice = 'expected either command (a program) or url (an HTTP server)';
   if (has('command') && has('url'))
@@ -182,7 +216,7 @@ export function* checkRules(value: unknown): Generator<Finding> {
   const root = { value, pointer: '' };
   const helpers = children(root, 'helpers');
   const upstreams = children(root, 'upstreams');
-  const helperNames = helpers.map(({ key }) => key);
+  const formats = new Map(helpers.map((each) => [each.key, formatOf(each)]));
   const names = upstreams.map(({ key }) => key);
   const secret = new Set<string>();
   for (const each of upstreams)
@@ -193,7 +227,7 @@ export function* checkRules(value: unknown): Generator<Finding> {
 
   yield* size(member(member(root, 'limits'), 'message_size'));
   for (const each of helpers) yield* helper(each);
-  for (const each of upstreams) yield* upstream(each, helperNames);
+  for (const each of upstreams) yield* upstream(each, formats);
   for (const profile of children(root, 'profiles'))
     for (const each of children(profile, 'rules')) yield* rule(each, names);
   for (const each of children(member(root, 'agent'), 'env')) yield* agentVariable(each, secret);

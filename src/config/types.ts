@@ -1,4 +1,5 @@
 /** The frozen configuration: names and references, never values. Shapes match `config.schema.json`. */
+import type { HelperAsk } from '../credentials/helper-format.ts';
 import type { CredentialRef } from '../credentials/ref.ts';
 
 /** The first one that matches counts: exact names come first, then globs, the longest ones first. */
@@ -60,6 +61,9 @@ export interface HelperConfig {
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
+  /** The longest that a value is used without asking again; `null`: as its expiry says. */
+  readonly ttlMs: number | null;
+  readonly ask: HelperAsk;
 }
 
 /** One rule of a profile. Without `tools`, `prompts` and `resources` it covers the whole upstream. */

@@ -1,7 +1,8 @@
 /** Who needs a secret asks here: one acquisition per credential at a time, and none that the scrubber does not know. */
+import { limits } from '../limits.ts';
 import { type CredentialRef, formatCredentialRef } from './ref.ts';
 import type { Scrubber } from './scrubber.ts';
-import type { Secret } from './secret.ts';
+import { type Secret, sameValue } from './secret.ts';
 import { acquire, type Sources } from './sources.ts';
 import type { Vault } from './vault.ts';
 
@@ -11,30 +12,61 @@ export interface KnownCredential {
   readonly redactable: boolean;
 }
 
+export interface BrokerPorts extends Sources {
+  readonly scrubber: Scrubber;
+  /** Unix time in milliseconds. */
+  readonly now?: () => number;
+}
+
 export class Broker {
   readonly #sources: Sources;
+  readonly #now: () => number;
   readonly #scrubber: Scrubber;
   readonly #inFlight = new Map<string, Promise<Secret>>();
   readonly #known = new Map<string, KnownCredential>();
+  /** By label: a value that did not change stays the same Secret. */
+  readonly #last = new Map<string, Secret>();
+  /** Refused by an upstream; when its source gave it again all the same, or `null`. */
+  readonly #refused = new WeakMap<Secret, number | null>();
   #vault: Promise<Vault> | undefined;
 
-  constructor({ scrubber, ...sources }: Sources & { readonly scrubber: Scrubber }) {
+  constructor({ scrubber, now = Date.now, ...sources }: BrokerPorts) {
     this.#scrubber = scrubber;
+    this.#now = now;
     this.#sources = { ...sources, vault: () => this.#openVault(sources.vault) };
   }
 
   /**
-   * The current value, asked from its source anew; callers at the same time share one answer. It is in the scrubber
-   * before it is returned, so nothing can leak it earlier (D1).
+   * The current value: asked from its source anew, or what a helper said lately and is good still. Callers at the same
+   * time share one answer. It is in the scrubber before it is returned, so nothing can leak it earlier (D1).
    * @throws {Failure} naming the reference, never the value
    */
   acquire(ref: CredentialRef): Promise<Secret> {
     const label = formatCredentialRef(ref);
+    // Helpers keep count of their runs themselves: several references may share one.
+    if (ref.source === 'command') return this.#acquire(ref, label);
     const running = this.#inFlight.get(label);
     if (running !== undefined) return running;
     const acquiring = this.#acquire(ref, label).finally(() => this.#inFlight.delete(label));
     this.#inFlight.set(label, acquiring);
     return acquiring;
+  }
+
+  /** Whether {@link acquire} would give, or should look for, a newer value than this one. Asks nobody. */
+  isDue(secret: Secret): boolean {
+    return this.#sources.helpers.isDue(secret);
+  }
+
+  /**
+   * An upstream refused this value. Returns whether {@link acquire} may give another one now: `false` for a while after
+   * its source gave the same one again, lest a server that refuses everything runs a helper for each request.
+   */
+  refused(secret: Secret): boolean {
+    const confirmed = this.#refused.get(secret) ?? null;
+    if (confirmed !== null && this.#now() - confirmed < limits.credentialRetryMs) return false;
+    this.#refused.set(secret, null);
+    this.#sources.helpers.drop(secret);
+    return true;
   }
 
   /** In the order of their first acquisition. */
@@ -48,7 +80,11 @@ export class Broker {
   }
 
   async #acquire(ref: CredentialRef, label: string): Promise<Secret> {
-    const secret = await acquire(ref, this.#sources);
+    const fresh = await acquire(ref, this.#sources);
+    const last = this.#last.get(label);
+    const secret = last !== undefined && sameValue(last, fresh) ? last : fresh;
+    this.#last.set(label, secret);
+    if (this.#refused.has(secret)) this.#refused.set(secret, this.#now());
     const { redactable } = this.#scrubber.add(secret);
     this.#known.set(label, { label, redactable });
     return secret;

@@ -1,21 +1,39 @@
-/** Credential helpers: a program of the user's choice whose standard output is the secret (E9). */
-import type { ChildProcessByStdio, spawn } from 'node:child_process';
-import { isAbsolute } from 'node:path';
-import type { Readable } from 'node:stream';
+/** One run of a credential helper: a program of the user's choice whose standard output is the secret (E9). */
+import type { ChildProcess, spawn } from 'node:child_process';
 import { type Environment, sealedForSpawn } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { Secret } from './secret.ts';
-import { rawSecretBytes, sealValue } from './value.ts';
+import type { HelperAsk } from './helper-format.ts';
+import { helperInput } from './helper-input.ts';
+import { type HelperOutput, parseOutput, WrongOutput } from './helper-output.ts';
+import { checkHelperProgram } from './helper-program.ts';
+import { rawSecretBytes } from './value.ts';
 
 export interface Helper {
   /** argv; the first element is an absolute path. */
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
+  /** The longest that a value is used without asking again, in milliseconds; `null`: as its expiry says. */
+  readonly ttlMs: number | null;
+  /** What it prints, and what it is told. */
+  readonly ask: HelperAsk;
 }
 
 export type Spawn = typeof spawn;
+
+/** Kills a process group when we can no longer do it ourselves. */
+export interface HelperGuard {
+  guardGroup(pgid: number): void;
+  releaseGroup(pgid: number): void;
+}
+
+export interface HelperTools {
+  readonly spawn: Spawn;
+  readonly guard: HelperGuard;
+  /** Where HOME and the like come from. */
+  readonly env: Environment;
+}
 
 /** What a program needs to find its own configuration. Anything else could make it run foreign code (I1). */
 const inherited = ['HOME', 'USER', 'LOGNAME', 'LANG', 'TZ'];
@@ -25,7 +43,12 @@ function helperEnvironment(helper: Helper, env: Environment): Record<string, str
     const value = env[name];
     return value === undefined ? [] : [[name, value] as const];
   });
-  return { ...Object.fromEntries(kept), PATH: '/usr/local/bin:/usr/bin:/bin', ...helper.env };
+  return {
+    ...Object.fromEntries(kept),
+    PATH: '/usr/local/bin:/usr/bin:/bin',
+    ...helperInput(helper.ask).env,
+    ...helper.env,
+  };
 }
 
 function signalGroup(pid: number, signal: NodeJS.Signals): void {
@@ -45,7 +68,7 @@ interface Outcome {
 }
 
 /** Resolves when the helper has exited and its pipes are closed; kills its process group on timeout and flood. */
-function watch(child: ChildProcessByStdio<null, Readable, Readable>, timeoutMs: number): Promise<Outcome> {
+function watch(child: ChildProcess, timeoutMs: number): Promise<Outcome> {
   const stdout: Buffer[] = [];
   let stdoutBytes = 0;
   let stderrBytes = 0;
@@ -54,8 +77,8 @@ function watch(child: ChildProcessByStdio<null, Readable, Readable>, timeoutMs: 
   const kill = (): void => {
     if (child.pid !== undefined) signalGroup(child.pid, 'SIGKILL');
     // A grandchild that left the group may hold the pipes open for ever.
-    child.stdout.destroy();
-    child.stderr.destroy();
+    child.stdout?.destroy();
+    child.stderr?.destroy();
   };
   const stop = (reason: string): void => {
     if (problem !== null) return;
@@ -64,13 +87,15 @@ function watch(child: ChildProcessByStdio<null, Readable, Readable>, timeoutMs: 
     killer = setTimeout(kill, limits.upstreamGraceMs);
   };
   const timer = setTimeout(() => stop(`gave no answer within ${timeoutMs} ms`), timeoutMs);
-  child.stdout.on('data', (chunk: Buffer) => {
+  child.stdout?.on('data', (chunk: Buffer) => {
     stdoutBytes += chunk.length;
     if (stdoutBytes <= rawSecretBytes) stdout.push(chunk);
     else stop(`printed more than ${limits.secretBytes} bytes`);
   });
-  child.stderr.on('data', (chunk: Buffer) => {
+  child.stderr?.on('data', (chunk: Buffer) => {
     stderrBytes += chunk.length;
+    if (stderrBytes > limits.helperStderrBytes)
+      stop(`printed more than ${limits.helperStderrBytes} bytes to stderr`);
   });
   return new Promise((resolve) => {
     child.on('error', (error: NodeJS.ErrnoException) => {
@@ -87,36 +112,53 @@ function watch(child: ChildProcessByStdio<null, Readable, Readable>, timeoutMs: 
   });
 }
 
-/**
- * Runs the helper without a shell and seals what it printed. Its stderr is counted, never shown: it may hold the secret.
- * @throws {Failure} naming `label` and what went wrong
- */
-export async function runHelper(
-  label: string,
-  helper: Helper,
-  env: Environment,
-  spawn: Spawn,
-): Promise<Secret> {
-  const [file, ...args] = helper.command;
-  if (file === undefined || !isAbsolute(file))
-    throw new Failure('config', `${label}: the helper's executable is not an absolute path`, {
-      hint: 'a relative one could be replaced by whoever controls PATH or the working directory',
-    });
-  const child = spawn(file, args, {
+/** Gives it exactly what its format says, and then the end of input. */
+async function runOnce(helper: Helper, file: string, { spawn, guard, env }: HelperTools): Promise<Outcome> {
+  const { stdin } = helperInput(helper.ask);
+  const child = spawn(file, helper.command.slice(1), {
     cwd: '/',
     env: sealedForSpawn(helperEnvironment(helper, env)),
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [stdin === null ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     detached: true,
     shell: false,
   });
-  const { stdout, stderrBytes, problem } = await watch(child, helper.timeoutMs);
-  const value = Buffer.concat(stdout);
+  // EPIPE: it answers without reading.
+  child.stdin?.on('error', () => {});
+  child.stdin?.end(stdin);
+  if (child.pid !== undefined) guard.guardGroup(child.pid);
+  const outcome = await watch(child, helper.timeoutMs);
+  if (child.pid !== undefined) guard.releaseGroup(child.pid);
+  return outcome;
+}
+
+/**
+ * Runs the helper without a shell and reads what it printed. Its stderr is counted, never shown: it may hold the secret.
+ * @param label of the helper's credentials, as `command:gh`
+ * @throws {Failure} naming `label` and what went wrong
+ */
+export async function runHelper(label: string, helper: Helper, tools: HelperTools): Promise<HelperOutput> {
+  const [file] = helper.command;
+  checkHelperProgram(label, file);
+  const { stdout, stderrBytes, problem } = await runOnce(helper, file, tools);
+  const printed = Buffer.concat(stdout);
   for (const chunk of stdout) chunk.fill(0);
-  if (problem === null && value.length > 0) return sealValue(label, value);
-  value.fill(0);
   const unseen =
     stderrBytes === 0 ? '' : `; it printed ${stderrBytes} bytes to stderr, which may hold the secret`;
-  throw new Failure('credential', `${label}: the helper ${problem ?? 'printed nothing'}${unseen}`, {
-    hint: `run ${file} yourself to see why`,
-  });
+  const failed = (what: string): Failure => {
+    printed.fill(0);
+    return new Failure('credential', `${label}: the helper ${what}${unseen}`, {
+      hint: `run ${file} yourself to see why`,
+    });
+  };
+  if (problem !== null) throw failed(problem);
+  if (printed.length === 0) throw failed('printed nothing');
+  try {
+    const output = parseOutput(helper.ask.format, printed);
+    // The fields of other formats are copies.
+    if (helper.ask.format !== 'raw') printed.fill(0);
+    return output;
+  } catch (error) {
+    if (!(error instanceof WrongOutput)) throw error;
+    throw failed(`printed something else than format ${helper.ask.format}: ${error.message}`);
+  }
 }

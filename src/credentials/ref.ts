@@ -1,17 +1,26 @@
 /**
  * What config and policy know of a credential: where it comes from, never what it is.
- * Text form: `vault:NAME`, `env:NAME`, `file:/absolute/path`, `command:HELPER` (a helper defined in the config).
+ * Text form: `vault:NAME`, `env:NAME`, `file:/absolute/path`, `command:HELPER` or `command:HELPER#FIELD` (a helper
+ * defined in the config, and a field of its output).
  */
 export type CredentialRef =
   | { readonly source: 'vault'; readonly name: string }
   | { readonly source: 'env'; readonly name: string }
   | { readonly source: 'file'; readonly path: string }
-  | { readonly source: 'command'; readonly helper: string };
+  | { readonly source: 'command'; readonly helper: string; readonly field?: string };
 
-/** Names of vault entries and helpers: also safe in a log line, a file name and a redaction mark. */
+/** Names of vault entries, helpers and their fields: also safe in a log line, a file name and a redaction mark. */
 export const CREDENTIAL_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
 
 const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+function parseCommand(text: string): CredentialRef | null {
+  const hash = text.indexOf('#');
+  const [helper, field] = hash < 0 ? [text] : [text.slice(0, hash), text.slice(hash + 1)];
+  if (!CREDENTIAL_NAME.test(helper)) return null;
+  if (field === undefined) return { source: 'command', helper };
+  return CREDENTIAL_NAME.test(field) ? { source: 'command', helper, field } : null;
+}
 
 /** Parses the text form; `null` when it is not one. */
 export function parseCredentialRef(text: string): CredentialRef | null {
@@ -26,7 +35,7 @@ export function parseCredentialRef(text: string): CredentialRef | null {
     case 'file':
       return rest.startsWith('/') && !rest.includes('\0') ? { source: 'file', path: rest } : null;
     case 'command':
-      return CREDENTIAL_NAME.test(rest) ? { source: 'command', helper: rest } : null;
+      return parseCommand(rest);
     default:
       return null;
   }
@@ -41,6 +50,6 @@ export function formatCredentialRef(ref: CredentialRef): string {
     case 'file':
       return `file:${ref.path}`;
     case 'command':
-      return `command:${ref.helper}`;
+      return ref.field === undefined ? `command:${ref.helper}` : `command:${ref.helper}#${ref.field}`;
   }
 }

@@ -2,6 +2,8 @@
  * An empty handle on a secret value: a label and nothing else. The bytes sit in a WeakMap that only this file and
  * `reveal.ts` reach, so that printing, serialising, spreading or inspecting a Secret shows its label alone.
  */
+import { timingSafeEqual } from 'node:crypto';
+
 const values = new WeakMap<Secret, Buffer>();
 
 export class Secret {
@@ -31,6 +33,12 @@ export class Secret {
   toJSON(): string {
     return this.toString();
   }
+}
+
+/** Whether both hold the same value; takes as long whichever bytes differ. */
+export function sameValue(one: Secret, other: Secret): boolean {
+  const [a, b] = [values.get(one), values.get(other)];
+  return a !== undefined && b !== undefined && a.length === b.length && timingSafeEqual(a, b);
 }
 
 /** For `reveal.ts` alone; `test/architecture.test.ts` pins who may name it. */

@@ -2,7 +2,7 @@
 import type { Environment } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { readTrusted } from '../files.ts';
-import { type Helper, runHelper, type Spawn } from './helper.ts';
+import type { Helpers } from './helpers.ts';
 import { type CredentialRef, formatCredentialRef } from './ref.ts';
 import type { Secret } from './secret.ts';
 import { sealValue } from './value.ts';
@@ -11,10 +11,9 @@ import { secretMissing, type Vault } from './vault.ts';
 export interface Sources {
   /** Opens the vault; asked only when a `vault:` reference is acquired. */
   readonly vault: () => Promise<Vault>;
-  /** Where `env:` looks, and where a helper's HOME comes from. */
+  /** Where `env:` looks. */
   readonly env: Environment;
-  readonly helpers: ReadonlyMap<string, Helper>;
-  readonly spawn: Spawn;
+  readonly helpers: Helpers;
 }
 
 async function fromVault(name: string, vault: Vault): Promise<Secret> {
@@ -37,14 +36,8 @@ function fromFile(label: string, path: string): Secret {
   return sealValue(label, raw);
 }
 
-function fromHelper(label: string, name: string, sources: Sources): Promise<Secret> {
-  const helper = sources.helpers.get(name);
-  if (helper === undefined) throw new Failure('config', `${label}: no helper of this name is configured`);
-  return runHelper(label, helper, sources.env, sources.spawn);
-}
-
 /**
- * Fetches the value anew; {@link Broker} is the door for everybody else.
+ * Fetches the value, from its place or from what a helper said lately; {@link Broker} is the door for everybody else.
  * @throws {Failure} naming the reference, never the value
  */
 export async function acquire(ref: CredentialRef, sources: Sources): Promise<Secret> {
@@ -57,6 +50,6 @@ export async function acquire(ref: CredentialRef, sources: Sources): Promise<Sec
     case 'file':
       return fromFile(label, ref.path);
     case 'command':
-      return fromHelper(label, ref.helper, sources);
+      return sources.helpers.get(ref.helper, ref.field);
   }
 }

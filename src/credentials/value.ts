@@ -18,16 +18,27 @@ export function isolate(bytes: Buffer): Buffer {
 }
 
 /**
+ * Seals exactly these bytes, and overwrites `raw` with zeros.
+ * @throws {Failure} when there are none or too many; an empty secret would look like a working one
+ */
+export function sealExact(label: string, raw: Buffer): Secret {
+  try {
+    if (raw.length === 0) throw new Failure('credential', `${label}: the value is empty`);
+    if (raw.length > limits.secretBytes)
+      throw new Failure('credential', `${label}: the value is longer than ${limits.secretBytes} bytes`);
+    return Secret.seal(label, isolate(raw));
+  } finally {
+    raw.fill(0);
+  }
+}
+
+/**
  * Seals `raw` without its one trailing line end, which echo and editors add, and overwrites `raw` with zeros.
- * @throws {Failure} when nothing is left or it is too long; an empty secret would look like a working one
+ * @throws {Failure} as {@link sealExact}, when nothing is left or it is too long
  */
 export function sealValue(label: string, raw: Buffer): Secret {
   try {
-    const text = raw.at(-1) === 0x0a ? raw.subarray(0, raw.at(-2) === 0x0d ? -2 : -1) : raw;
-    if (text.length === 0) throw new Failure('credential', `${label}: the value is empty`);
-    if (text.length > limits.secretBytes)
-      throw new Failure('credential', `${label}: the value is longer than ${limits.secretBytes} bytes`);
-    return Secret.seal(label, isolate(text));
+    return sealExact(label, raw.at(-1) === 0x0a ? raw.subarray(0, raw.at(-2) === 0x0d ? -2 : -1) : raw);
   } finally {
     raw.fill(0);
   }

@@ -1,7 +1,6 @@
 /** How connections to one upstream are made, by its transport, and what is known of those that were. */
-import type { CredentialRef } from '../credentials/ref.ts';
 import type { Scrubber } from '../credentials/scrubber.ts';
-import type { Secret } from '../credentials/secret.ts';
+import type { Acquire, Freshness } from './acquire.ts';
 import { type HttpPorts, type HttpSpec, shareHttp } from './http/endpoint.ts';
 import { openHttp } from './http/http.ts';
 import { openSse } from './http/sse.ts';
@@ -15,7 +14,8 @@ export type TransportSpec =
   | ({ readonly transport: 'http' | 'sse' } & HttpSpec);
 
 export interface ConnectorPorts {
-  readonly acquire: (ref: CredentialRef) => Promise<Secret>;
+  readonly acquire: Acquire;
+  readonly freshness: Freshness;
   readonly scrubber: Scrubber;
   readonly guard: Guard;
   /** The daemon's environment, from which the allow-list picks. */
@@ -100,6 +100,7 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
     open: (session) => {
       const http: HttpPorts = {
         acquire: ports.acquire,
+        freshness: ports.freshness,
         messageBytes: ports.messageBytes,
         shared,
         problem,

@@ -1,47 +1,36 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  readdirSync,
-  readFileSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, chownSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { Broker } from '../../src/credentials/broker.ts';
-import type { Helper } from '../../src/credentials/helper.ts';
+import { Helpers } from '../../src/credentials/helpers.ts';
 import { parseCredentialRef } from '../../src/credentials/ref.ts';
 import { reveal } from '../../src/credentials/reveal.ts';
 import { Scrubber } from '../../src/credentials/scrubber.ts';
 import { acquire, type Sources } from '../../src/credentials/sources.ts';
 import { Vault } from '../../src/credentials/vault.ts';
 import { limits } from '../../src/limits.ts';
-import { eventually } from '../support/daemon.ts';
 import { canary, directory, fails, now, seal } from './support.ts';
 
+const helpers = new Helpers({
+  helpers: new Map(),
+  spawn,
+  guard: { guardGroup: () => {}, releaseGroup: () => {} },
+  env: {},
+  lockDirectory: '/nonexistent',
+  learn: () => {},
+  problem: () => {},
+  now: Date.now,
+  random: Math.random,
+});
+
 function sourcesOf(more: Partial<Sources> = {}): Sources {
-  return { vault: () => assert.fail('asked for the vault'), env: {}, helpers: new Map(), spawn, ...more };
+  return { vault: () => assert.fail('asked for the vault'), env: {}, helpers, ...more };
 }
 
 async function textOf(reference: string, sources: Sources): Promise<string> {
   return reveal(await secretOf(reference, sources), 'test').toString('latin1');
-}
-
-/** Living processes with this entry in their environment; Linux only. */
-function processesWith(entry: string): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(entry);
-      } catch {
-        return false;
-      }
-    })
-    .map(Number);
 }
 
 function secretOf(reference: string, sources: Sources) {
@@ -125,170 +114,7 @@ describe('vault:', () => {
   });
 });
 
-describe('command:', () => {
-  /** A helper that runs `script` with sh; the value reaches it in its declared environment, never in argv. */
-  function helper(script: string, env: Record<string, string> = {}, timeoutMs = 20_000): Helper {
-    return { command: ['/bin/sh', '-c', script], env, timeoutMs };
-  }
-
-  function run(given: Helper, env: Record<string, string> = {}) {
-    return secretOf('command:h', sourcesOf({ helpers: new Map([['h', given]]), env }));
-  }
-
-  const print = `printf '%s\\n' "$VALUE"`;
-
-  test('takes what it printed, less one line end', async () => {
-    const value = canary();
-    const secret = await run(helper(print, { VALUE: value }));
-    assert.equal(reveal(secret, 'test').toString(), value);
-    assert.equal(secret.label, 'command:h');
-  });
-
-  test('I1 its environment is ours and its own, its directory is /, its stdin is empty', async (t) => {
-    const seen = join(directory(t), 'seen');
-    const foreign = {
-      NODE_OPTIONS: '--x',
-      LD_PRELOAD: '/x',
-      PATH: '/evil',
-      BASH_ENV: '/x',
-      SECRET: canary(),
-    };
-    const given = helper('/usr/bin/env > "$SEEN"; pwd >> "$SEEN"; cat >> "$SEEN"; printf canary', {
-      SEEN: seen,
-    });
-    const saved = process.env.NODE_V8_COVERAGE;
-    process.env.NODE_V8_COVERAGE = directory(t);
-    t.after(() => {
-      if (saved === undefined) delete process.env.NODE_V8_COVERAGE;
-      else process.env.NODE_V8_COVERAGE = saved;
-    });
-    await run(given, { ...foreign, HOME: '/h', USER: 'u', LOGNAME: 'l', LANG: 'C', TZ: 'UTC' });
-    // sh itself adds the last three.
-    const lines = readFileSync(seen, 'utf8')
-      .trimEnd()
-      .split('\n')
-      .filter((line) => !/^(PWD|OLDPWD|SHLVL|_)=/.test(line));
-    assert.deepEqual(
-      lines.sort(),
-      [
-        '/',
-        'HOME=/h',
-        'LANG=C',
-        'LOGNAME=l',
-        'PATH=/usr/local/bin:/usr/bin:/bin',
-        `SEEN=${seen}`,
-        'TZ=UTC',
-        'USER=u',
-      ].sort(),
-    );
-  });
-
-  test('E9 a relative helper is refused before PATH is searched', async (t) => {
-    const path = directory(t);
-    writeFileSync(join(path, 'hijacked'), '#!/bin/sh\nprintf canary-hijacked\n', { mode: 0o755 });
-    for (const file of ['hijacked', './hijacked', ''])
-      await fails(
-        () => run({ command: [file], env: { PATH: path }, timeoutMs: 1000 }, { PATH: path }),
-        'config',
-        /not an absolute path/,
-      );
-    await fails(() => run({ command: [], env: {}, timeoutMs: 1000 }), 'config', /not an absolute path/);
-  });
-
-  test('E9 arguments are no shell text', async () => {
-    const text = 'canary-$(id);`id`|&';
-    const secret = await run({ command: ['/bin/echo', text], env: {}, timeoutMs: 20_000 });
-    assert.equal(reveal(secret, 'test').toString(), text);
-  });
-
-  test('E9 a non-zero exit is an error even with a value; stderr is counted, not shown', async () => {
-    const value = canary();
-    await fails(
-      () => run(helper(`${print}; ${print} >&2; exit 3`, { VALUE: value })),
-      'credential',
-      new RegExp(`^command:h: the helper exited with code 3; it printed ${value.length + 1} bytes to stderr`),
-      [value],
-    );
-    await fails(() => run(helper('kill -9 $$')), 'credential', /was ended by SIGKILL$/);
-  });
-
-  test('E9 nothing printed is an error', async () => {
-    await fails(() => run(helper(':')), 'credential', /^command:h: the helper printed nothing$/);
-    await fails(() => run(helper('echo')), 'credential', /^command:h: the value is empty$/);
-    await fails(
-      () => run(helper('echo why >&2')),
-      'credential',
-      /printed nothing; it printed 4 bytes to stderr/,
-    );
-  });
-
-  test('E9 an executable that is not there, or none, is an error', async (t) => {
-    await fails(() => run({ command: ['/nonexistent/h'], env: {}, timeoutMs: 1000 }), 'credential', /ENOENT/);
-    const plain = join(directory(t), 'plain');
-    writeFileSync(plain, 'x', { mode: 0o644 });
-    await fails(() => run({ command: [plain], env: {}, timeoutMs: 1000 }), 'credential', /EACCES/);
-    await fails(() => secretOf('command:other', sourcesOf()), 'config', /no helper of this name/);
-  });
-
-  test('E9 a flood is cut off', async () => {
-    await fails(() => run(helper('exec cat /dev/zero')), 'credential', /printed more than 65536 bytes$/);
-    await fails(
-      () => run(helper('exec cat /dev/zero >&2', {}, 300)),
-      'credential',
-      /no answer within 300 ms/,
-    );
-  });
-
-  test('E9 one that hangs is killed with all that it started, even if it ignores SIGTERM', async (t) => {
-    const marker = join(directory(t), 'started');
-    const began = performance.now();
-    const script = `trap '' TERM; (trap '' TERM; while :; do /bin/sleep 100; done) & : > "$MARKER"; while :; do /bin/sleep 100; done`;
-    await fails(
-      () => run(helper(script, { MARKER: marker }, 1000)),
-      'credential',
-      /gave no answer within 1000 ms$/,
-    );
-    assert.ok(existsSync(marker), 'the helper had not started');
-    assert.ok(performance.now() - began < 1000 + limits.upstreamGraceMs + 5000);
-    // SIGKILL has been sent; the kernel takes a moment to be done with it.
-    await eventually('all of it gone', () => processesWith(`MARKER=${marker}`).length === 0 || undefined);
-  });
-
-  test('E9 one whose grandchild left its process group does not hang us', async (t) => {
-    const setsid = '/usr/bin/setsid';
-    if (!existsSync(setsid)) return t.skip('no setsid here');
-    const marker = join(directory(t), 'left');
-    const given = helper(`${setsid} /bin/sleep 60 & printf canary-early; wait`, { MARKER: marker }, 300);
-    await fails(() => run(given), 'credential', /gave no answer within 300 ms$/);
-    for (const pid of processesWith(`MARKER=${marker}`)) process.kill(pid, 'SIGKILL');
-  });
-});
-
 describe('broker', () => {
-  const ref = { source: 'command', helper: 'h' } as const;
-
-  test('one acquisition in flight per credential, a new one afterwards; the scrubber knows each value', async (t) => {
-    const count = join(directory(t), 'count');
-    const h: Helper = {
-      command: ['/bin/sh', '-c', 'echo x >> "$COUNT"; printf "canary-run-"; wc -l < "$COUNT" | tr -d " "'],
-      env: { COUNT: count },
-      timeoutMs: 20_000,
-    };
-    const scrubber = new Scrubber();
-    const broker = new Broker({ ...sourcesOf({ helpers: new Map([['h', h]]) }), scrubber });
-    const secrets = await Promise.all(Array.from({ length: 20 }, () => broker.acquire(ref)));
-    assert.equal(new Set(secrets).size, 1);
-    assert.equal(readFileSync(count, 'utf8'), 'x\n');
-    assert.equal(reveal(await broker.acquire(ref), 'test').toString(), 'canary-run-2');
-    // D4: the value before stays known.
-    assert.deepEqual(broker.contains(['a canary-run-1', 'canary-run-2', 'canary-run-3']), [
-      'command:h',
-      'command:h',
-      null,
-    ]);
-    assert.deepEqual(broker.knownLabels(), [{ label: 'command:h', redactable: true }]);
-  });
-
   test('a failure is shared, and not kept', async () => {
     const env: Record<string, string> = {};
     const broker = new Broker({ ...sourcesOf({ env }), scrubber: new Scrubber() });

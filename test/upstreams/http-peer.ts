@@ -77,6 +77,7 @@ export class Peer {
         const value = tokens[Math.min(peer.acquired++, tokens.length - 1)] ?? 'unset';
         return Secret.seal(formatCredentialRef(ref), Buffer.from(value));
       },
+      freshness: { isDue: () => false, refused: () => true },
       shared,
       opened: ({ credentials }) => peer.credentials.push([...credentials]),
       closed: ({ reason }) => peer.closed.push(reason),

@@ -86,6 +86,7 @@ class Rig {
     } as UpstreamSpec;
     this.supervisor = new Supervisor(spec, {
       acquire: () => this.acquire(),
+      freshness: { isDue: () => false, refused: () => true },
       scrubber: new Scrubber(),
       guard: { guardGroup: () => {}, releaseGroup: () => {} },
       env: process.env,

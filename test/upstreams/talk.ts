@@ -61,6 +61,7 @@ export class World {
     };
     this.#upstreams = new Upstreams([spec], {
       acquire: () => Promise.reject(new Error('no credentials here')),
+      freshness: { isDue: () => false, refused: () => true },
       scrubber: new Scrubber(),
       guard: { guardGroup: () => {}, releaseGroup: () => {} },
       env: process.env,

@@ -3,13 +3,15 @@
  */
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import { type CredentialRef, formatCredentialRef } from '../../credentials/ref.ts';
+import type { CredentialRef } from '../../credentials/ref.ts';
 import type { Secret } from '../../credentials/secret.ts';
 import { Failure, type Refusal, refuse } from '../../errors.ts';
 import { limits } from '../../limits.ts';
+import { type Acquire, acquireAll, type Freshness } from '../acquire.ts';
 import { injectHeaders } from '../inject.ts';
 import { describeMissing } from '../refusals.ts';
 import { type Ask, Exchange, type Head, type Reply } from './exchange.ts';
+import { Gate } from './gate.ts';
 import { ToolHeaders } from './tool-headers.ts';
 
 export interface HttpSpec {
@@ -25,7 +27,8 @@ export interface HttpSpec {
 }
 
 export interface HttpPorts {
-  readonly acquire: (ref: CredentialRef) => Promise<Secret>;
+  readonly acquire: Acquire;
+  readonly freshness: Freshness;
   readonly shared: HttpShared;
   /** Of one message of the upstream; beyond it that message alone is lost. */
   readonly messageBytes: number;
@@ -76,6 +79,8 @@ export class Endpoint {
   #secrets: Secrets;
   #renewing: Promise<boolean> | null = null;
   readonly #open = new Set<Exchange>();
+  /** Of these, answered with a refusal while other credentials are looked for. */
+  readonly #held = new Set<Exchange>();
   #unsent = 0;
   #paused = false;
   /** Counts how often everything was aborted: what was asked before must not be repeated after. */
@@ -96,7 +101,7 @@ export class Endpoint {
     let wanted = '';
     try {
       const url = parseUrl(spec);
-      const secrets = await acquireAll(spec, ports, (label) => {
+      const secrets = await secretsFor(spec, ports, (label) => {
         wanted = label;
       });
       return new Endpoint(spec, ports, url, secrets);
@@ -122,23 +127,34 @@ export class Endpoint {
   }
 
   /**
-   * Sends a request, with the credentials, to the configured origin. One that is answered 401 is repeated once with
-   * fresh credentials, if there are any; the reply hears of the last attempt alone.
+   * Sends a request, with the credentials, to the configured origin. One that is refused (401, 403) is repeated once with
+   * other credentials, if there are any: whatever it asks, a server that refuses does nothing. The reply hears of the last
+   * attempt alone.
    */
   request(ask: Omit<Ask, 'url'> & { readonly url?: URL }, reply: Reply): Handle {
     const url = ask.url ?? this.url;
     if (url.origin !== this.url.origin) throw new Error(`upstream ${this.name}: a request to another origin`);
     const epoch = this.#epoch;
     const size = ask.body?.length ?? 0;
-    let current: Exchange | null = null;
+    let abort = (): void => {};
     let aborted = false;
     const start = (first: boolean): void => {
       const secrets = this.#secrets;
       const headers = { ...this.#inject(secrets).headers, 'Accept-Encoding': 'identity', ...ask.headers };
+      const gate = new Gate(reply);
+      const onHead = (head: Head): void => {
+        if (first && this.labels.length > 0 && (head.status === 401 || head.status === 403)) hold();
+        gate.onHead(head);
+      };
       const exchange = new Exchange(
         { ...ask, url, headers },
         this.#ports.shared.agent,
-        { ...reply, onHead: (head) => (first && head.status === 401 ? retry(head) : reply.onHead(head)) },
+        {
+          onHead,
+          onData: (chunk) => gate.onData(chunk),
+          onEnd: () => gate.onEnd(),
+          onFail: (reason, stale) => gate.onFail(reason, stale),
+        },
         {
           onSent: () => {
             this.#unsent -= size;
@@ -147,26 +163,40 @@ export class Endpoint {
         },
         this.#paused,
       );
-      current = exchange;
+      abort = () => {
+        gate.drop();
+        exchange.abort();
+      };
       this.#open.add(exchange);
       this.#unsent += size;
-      const retry = (head: Head): void => {
-        exchange.abort();
-        void this.#renew(secrets).then((renewed) => {
+      const hold = (): void => {
+        gate.shut();
+        this.#held.add(exchange);
+        exchange.pause();
+        void this.#replace(secrets).then((replaced) => {
+          this.#held.delete(exchange);
           if (aborted || epoch !== this.#epoch) return;
-          if (renewed) start(false);
-          else {
-            reply.onHead(head);
-            if (!aborted) reply.onEnd();
+          if (replaced) {
+            abort();
+            start(false);
+          } else {
+            gate.open();
+            if (!this.#paused) exchange.resume();
           }
         });
       };
     };
-    start(true);
+    if (this.#isDue()) {
+      this.#unsent += size;
+      void this.#renew(this.#secrets).then(() => {
+        this.#unsent -= size;
+        if (!aborted && epoch === this.#epoch) start(true);
+      });
+    } else start(true);
     return {
       abort: () => {
         aborted = true;
-        current?.abort();
+        abort();
       },
     };
   }
@@ -178,7 +208,7 @@ export class Endpoint {
 
   resume(): void {
     this.#paused = false;
-    for (const exchange of this.#open) exchange.resume();
+    for (const exchange of this.#open) if (!this.#held.has(exchange)) exchange.resume();
   }
 
   /** Nothing more is heard of anything that was asked so far. */
@@ -207,10 +237,20 @@ export class Endpoint {
     return injectHeaders(this.#spec.headers, fields, bearer);
   }
 
-  /** Whether there are other credentials than `used` now; requests that are refused together ask for them once. */
+  #isDue(): boolean {
+    return secretsIn(this.#secrets).some((secret) => this.#ports.freshness.isDue(secret));
+  }
+
+  /** Whether there are other credentials than `used`, which the server refused. */
+  #replace(used: Secrets): Promise<boolean> {
+    if (this.#secrets !== used) return Promise.resolve(true);
+    const hopeful = secretsIn(used).filter((secret) => this.#ports.freshness.refused(secret));
+    return hopeful.length === 0 ? Promise.resolve(false) : this.#renew(used);
+  }
+
+  /** Whether there are other credentials than `used` now; requests that need them together ask for them once. */
   #renew(used: Secrets): Promise<boolean> {
     if (this.#secrets !== used) return Promise.resolve(true);
-    if (this.labels.length === 0) return Promise.resolve(false);
     this.#renewing ??= this.#acquireAnew(used).finally(() => {
       this.#renewing = null;
     });
@@ -219,7 +259,7 @@ export class Endpoint {
 
   async #acquireAnew(used: Secrets): Promise<boolean> {
     try {
-      const fresh = await acquireAll(this.#spec, this.#ports, () => {});
+      const fresh = await secretsFor(this.#spec, this.#ports, () => {});
       const before = JSON.stringify(this.#inject(used).headers);
       if (JSON.stringify(this.#inject(fresh).headers) === before) return false;
       this.#secrets = fresh;
@@ -245,17 +285,18 @@ function parseUrl({ name, url: text }: HttpSpec): URL {
   return url;
 }
 
-async function acquireAll(
+function secretsIn({ fields, bearer }: Secrets): Secret[] {
+  return [...Object.values(fields), ...(bearer === undefined ? [] : [bearer])];
+}
+
+async function secretsFor(
   spec: HttpSpec,
   ports: HttpPorts,
-  wanting: (label: string) => void,
+  missing: (label: string) => void,
 ): Promise<Secrets> {
-  const acquire = (ref: CredentialRef): Promise<Secret> => {
-    wanting(formatCredentialRef(ref));
-    return ports.acquire(ref);
-  };
-  const fields: [string, Secret][] = [];
-  for (const [field, ref] of Object.entries(spec.secrets)) fields.push([field, await acquire(ref)]);
-  const bearer = spec.bearer == null ? undefined : await acquire(spec.bearer);
-  return { fields: Object.fromEntries(fields), bearer };
+  const refs = Object.entries(spec.secrets);
+  // No header has an empty name.
+  if (spec.bearer != null) refs.push(['', spec.bearer]);
+  const { '': bearer, ...fields } = Object.fromEntries(await acquireAll(refs, ports.acquire, missing));
+  return { fields, bearer };
 }

@@ -2,15 +2,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Grant } from '../../auth/grant.ts';
-import { type CredentialRef, formatCredentialRef } from '../../credentials/ref.ts';
+import type { CredentialRef } from '../../credentials/ref.ts';
 import type { Scrubber } from '../../credentials/scrubber.ts';
-import type { Secret } from '../../credentials/secret.ts';
 import { upstreamBase } from '../../environment.ts';
 import { Failure, type Refusal, refuse } from '../../errors.ts';
 import { privateDirectory } from '../../files.ts';
 import { type ClientMessage, readEnvelope } from '../../jsonrpc.ts';
 import { limits } from '../../limits.ts';
 import { Throttle } from '../../throttle.ts';
+import { type Acquire, acquireAll } from '../acquire.ts';
 import { injectEnvironment } from '../inject.ts';
 import { describeMissing, idIn, tooLarge } from '../refusals.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
@@ -25,7 +25,7 @@ export interface StdioSpec {
 }
 
 export interface StdioPorts {
-  readonly acquire: (ref: CredentialRef) => Promise<Secret>;
+  readonly acquire: Acquire;
   readonly scrubber: Scrubber;
   readonly guard: Guard;
   /** The daemon's environment, from which the allow-list picks. */
@@ -150,12 +150,10 @@ export async function openStdio(
     directory = mkdtempSync(join(privateDirectory(ports.workDirectory), `${spec.name}-`));
     const cwd = privateDirectory(join(directory, 'cwd'));
     const base = upstreamBase(ports.env, privateDirectory(join(directory, 'tmp')));
-    const secrets: Record<string, Secret> = {};
-    for (const [variable, ref] of Object.entries(spec.secrets)) {
-      wanted = formatCredentialRef(ref);
-      secrets[variable] = await ports.acquire(ref);
-    }
-    const { env, labels } = injectEnvironment(base, spec.env, secrets);
+    const secrets = await acquireAll(Object.entries(spec.secrets), ports.acquire, (label) => {
+      wanted = label;
+    });
+    const { env, labels } = injectEnvironment(base, spec.env, Object.fromEntries(secrets));
     child = launch(
       { name: spec.name, command: spec.command, args: spec.args, env, cwd },
       {

@@ -2,6 +2,7 @@
 import type { Environment } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { readTrusted } from '../files.ts';
+import type { Destination } from './destination.ts';
 import { type Helper, runHelper, type Spawn } from './helper.ts';
 import { type CredentialRef, formatCredentialRef } from './ref.ts';
 import type { Secret } from './secret.ts';
@@ -17,8 +18,8 @@ export interface Sources {
   readonly spawn: Spawn;
 }
 
-async function fromVault(name: string, vault: Vault): Promise<Secret> {
-  const secret = await vault.get(name);
+async function fromVault(name: string, vault: Vault, to: Destination): Promise<Secret> {
+  const secret = await vault.get(name, to);
   if (secret === null) throw secretMissing(name);
   return secret;
 }
@@ -45,13 +46,14 @@ function fromHelper(label: string, name: string, sources: Sources): Promise<Secr
 
 /**
  * Fetches the value anew; {@link Broker} is the door for everybody else.
+ * @param to compared with the bindings of an entry of the vault
  * @throws {Failure} naming the reference, never the value
  */
-export async function acquire(ref: CredentialRef, sources: Sources): Promise<Secret> {
+export async function acquire(ref: CredentialRef, sources: Sources, to: Destination): Promise<Secret> {
   const label = formatCredentialRef(ref);
   switch (ref.source) {
     case 'vault':
-      return fromVault(ref.name, await sources.vault());
+      return fromVault(ref.name, await sources.vault(), to);
     case 'env':
       return fromEnvironment(label, ref.name, sources.env);
     case 'file':

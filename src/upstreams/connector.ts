@@ -1,4 +1,5 @@
 /** How connections to one upstream are made, by its transport, and what is known of those that were. */
+import { type Destination, destinationOf } from '../credentials/destination.ts';
 import type { CredentialRef } from '../credentials/ref.ts';
 import type { Scrubber } from '../credentials/scrubber.ts';
 import type { Secret } from '../credentials/secret.ts';
@@ -15,7 +16,7 @@ export type TransportSpec =
   | ({ readonly transport: 'http' | 'sse' } & HttpSpec);
 
 export interface ConnectorPorts {
-  readonly acquire: (ref: CredentialRef) => Promise<Secret>;
+  readonly acquire: (ref: CredentialRef, to: Destination) => Promise<Secret>;
   readonly scrubber: Scrubber;
   readonly guard: Guard;
   /** The daemon's environment, from which the allow-list picks. */
@@ -61,6 +62,8 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
   let starts = 0;
   let lastProblem: string | null = null;
   const upstream = spec.name;
+  const destination = destinationOf(spec);
+  const acquire = (ref: CredentialRef): Promise<Secret> => ports.acquire(ref, destination);
   const opened = (session: string, pid: number | null, credentials: readonly string[]): void => {
     starts++;
     lastProblem = null;
@@ -79,6 +82,7 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
       open: (session) => {
         const stdio: StdioPorts = {
           ...ports,
+          acquire,
           problem,
           noise,
           stderr: (line) => ports.stderr(upstream, line),
@@ -99,7 +103,7 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
   return {
     open: (session) => {
       const http: HttpPorts = {
-        acquire: ports.acquire,
+        acquire,
         messageBytes: ports.messageBytes,
         shared,
         problem,

@@ -146,7 +146,7 @@ export class Daemon {
       limit: config.limits.sessions,
     });
     this.#upstreams = new Upstreams(config.upstreams.values(), {
-      acquire: (ref) => this.#broker.acquire(ref),
+      acquire: (ref, to) => this.#broker.acquire(ref, to),
       freshness: this.#broker,
       scrubber,
       guard: this.#watchdog,
@@ -237,7 +237,7 @@ export class Daemon {
     // A passphrase is asked for now, while somebody is there to type it.
     const usesVault = credentialRefs(config).find(({ source }) => source === 'vault');
     if (usesVault !== undefined && Vault.kind(stateDirectory) === 'passphrase')
-      await this.#broker.acquire(usesVault);
+      await this.#broker.acquire(usesVault, { kind: 'redaction' });
     // Only Linux tells whose a TCP connection is; elsewhere there are the session sockets.
     if (process.platform === 'linux') {
       this.#tcp = this.#agents.serverFor('tcp', () => ({ kind: 'tcp', port: this.#port }));
@@ -420,7 +420,7 @@ export class Daemon {
         if (upstream.transport === 'stdio') names.add(into);
         if (ref.source === 'env') names.add(ref.name);
         // A helper may ask a person; its value is known here once an upstream needed it.
-        if (ref.source !== 'command') await this.#broker.acquire(ref).catch(() => {});
+        if (ref.source !== 'command') await this.#broker.acquire(ref, { kind: 'redaction' }).catch(() => {});
       }
     const entries = Object.entries(variables);
     const held = this.#broker.contains(entries.map(([, value]) => value));

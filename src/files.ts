@@ -11,15 +11,16 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   renameSync,
+  rmSync,
   type Stats,
   statSync,
-  unlinkSync,
-  writeFileSync,
+  writeSync,
 } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { Failure } from './errors.ts';
 import { limits } from './limits.ts';
 
@@ -136,33 +137,70 @@ export function readTrusted(
   }
 }
 
-/**
- * Replaces `path` in one step: a reader sees the old bytes or the new ones, and so does the next start after a crash
- * or power loss at any point.
- */
-export function writeAtomic(path: string, data: Buffer | string, mode = 0o600): void {
-  const directory = dirname(path);
-  const temporary = join(directory, `.${randomBytes(8).toString('hex')}.tmp`);
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-  const descriptor = openSync(temporary, flags, mode);
+/** Of `path`, while it is written: beside it, so that a rename can put it in its place. */
+function temporaryName(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${randomBytes(8).toString('hex')}.tmp`);
+}
+
+/** Puts the directory's entries on the disk: without it a rename may be undone by a power loss. */
+export function syncDirectory(directory: string): void {
+  const descriptor = openSync(directory, constants.O_RDONLY);
   try {
-    try {
-      writeFileSync(descriptor, data);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-    renameSync(temporary, path);
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function writeNew(path: string, data: Buffer, mode: number): void {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+  const descriptor = openSync(path, flags, mode);
+  try {
+    for (let at = 0; at < data.length; ) at += writeSync(descriptor, data, at);
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/**
+ * Makes a file that must not exist, 0600, and puts it on the disk.
+ * @throws {Failure} when there is something of that name; it is left as it was
+ */
+export function writeExclusive(path: string, data: Buffer): void {
+  try {
+    writeNew(path, data, 0o600);
   } catch (error) {
-    unlinkSync(temporary);
+    if (isErrno(error, 'EEXIST'))
+      throw new Failure('usage', 'there is such a file already', { place: { file: path }, cause: error });
+    rmSync(path, { force: true });
     throw error;
   }
-  const parent = openSync(directory, constants.O_RDONLY);
+  syncDirectory(dirname(resolve(path)));
+}
+
+/**
+ * Replaces `path` in one step: a reader sees the old bytes or the new ones, and so does the next start after a crash
+ * or power loss at any point. When it throws, `path` holds one of the two.
+ */
+export function writeAtomic(path: string, data: Buffer | string, mode = 0o600): void {
+  const temporary = temporaryName(path);
   try {
-    fsyncSync(parent);
-  } finally {
-    closeSync(parent);
+    writeNew(temporary, Buffer.from(data), mode);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
   }
+  syncDirectory(dirname(path));
+}
+
+/** Removes what writers of `path` left that were killed. Only for who holds the lock under which it is written. */
+export function removeTemporaries(path: string): void {
+  const [directory, name] = [dirname(path), basename(path)];
+  for (const entry of readdirSync(directory))
+    if (entry.startsWith(`.${name}.`) && /^[0-9a-f]{16}\.tmp$/.test(entry.slice(name.length + 2)))
+      rmSync(join(directory, entry), { force: true });
 }
 
 /**

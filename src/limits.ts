@@ -189,6 +189,10 @@ export const limits = {
   /** Shorter values also occur by chance; redacting them would shred answers, so they are reported instead. */
   redactableBytes: 8,
 
+  /** Files, and bytes, of one upstream's program with its packages; large servers have 10,000 and 100 MiB. */
+  programFiles: 100_000,
+  programBytes: 2048 * MiB,
+
   /** scrypt N = 2^17, r = 8, p = 1 (RFC 7914; OWASP's floor): about 0.3 s and 128 MiB per guess. */
   scryptLogN: 17,
 

@@ -142,7 +142,7 @@ async function remove(
       hint: `ostiary secret rm ${name} --force`,
     });
   const vault = await Vault.open(stateDirectory(process.env), unlockBy(options));
-  await vault.remove(name);
+  await vault.remove(name, ports.now());
   ports.warn(`removed vault:${name}`);
 }
 

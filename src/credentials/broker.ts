@@ -1,5 +1,7 @@
 /** Who needs a secret asks here: one acquisition per credential at a time, and none that the scrubber does not know. */
+
 import { limits } from '../limits.ts';
+import type { Destination } from './destination.ts';
 import { type CredentialRef, formatCredentialRef } from './ref.ts';
 import type { Scrubber } from './scrubber.ts';
 import { type Secret, sameValue } from './secret.ts';
@@ -38,17 +40,20 @@ export class Broker {
 
   /**
    * The current value: asked from its source anew, or what a helper said lately and is good still. Callers at the same
-   * time share one answer. It is in the scrubber before it is returned, so nothing can leak it earlier (D1).
+   * time share one answer, if it goes to the same destination. It is in the scrubber before it is returned, so nothing
+   * can leak it earlier (D1).
+   * @param to where the value goes: an entry of the vault has to be bound to it
    * @throws {Failure} naming the reference, never the value
    */
-  acquire(ref: CredentialRef): Promise<Secret> {
+  acquire(ref: CredentialRef, to: Destination): Promise<Secret> {
     const label = formatCredentialRef(ref);
     // Helpers keep count of their runs themselves: several references may share one.
-    if (ref.source === 'command') return this.#acquire(ref, label);
-    const running = this.#inFlight.get(label);
+    if (ref.source === 'command') return this.#acquire(ref, label, to);
+    const flight = ref.source === 'vault' ? JSON.stringify([label, to]) : label;
+    const running = this.#inFlight.get(flight);
     if (running !== undefined) return running;
-    const acquiring = this.#acquire(ref, label).finally(() => this.#inFlight.delete(label));
-    this.#inFlight.set(label, acquiring);
+    const acquiring = this.#acquire(ref, label, to).finally(() => this.#inFlight.delete(flight));
+    this.#inFlight.set(flight, acquiring);
     return acquiring;
   }
 
@@ -79,8 +84,8 @@ export class Broker {
     return texts.map((text) => this.#scrubber.find(text));
   }
 
-  async #acquire(ref: CredentialRef, label: string): Promise<Secret> {
-    const fresh = await acquire(ref, this.#sources);
+  async #acquire(ref: CredentialRef, label: string, to: Destination): Promise<Secret> {
+    const fresh = await acquire(ref, this.#sources, to);
     const last = this.#last.get(label);
     const secret = last !== undefined && sameValue(last, fresh) ? last : fresh;
     this.#last.set(label, secret);

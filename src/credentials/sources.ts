@@ -2,6 +2,7 @@
 import type { Environment } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { readTrusted } from '../files.ts';
+import type { Destination } from './destination.ts';
 import type { Helpers } from './helpers.ts';
 import { type CredentialRef, formatCredentialRef } from './ref.ts';
 import type { Secret } from './secret.ts';
@@ -16,8 +17,8 @@ export interface Sources {
   readonly helpers: Helpers;
 }
 
-async function fromVault(name: string, vault: Vault): Promise<Secret> {
-  const secret = await vault.get(name);
+async function fromVault(name: string, vault: Vault, to: Destination): Promise<Secret> {
+  const secret = await vault.get(name, to);
   if (secret === null) throw secretMissing(name);
   return secret;
 }
@@ -38,13 +39,14 @@ function fromFile(label: string, path: string): Secret {
 
 /**
  * Fetches the value, from its place or from what a helper said lately; {@link Broker} is the door for everybody else.
+ * @param to compared with the bindings of an entry of the vault
  * @throws {Failure} naming the reference, never the value
  */
-export async function acquire(ref: CredentialRef, sources: Sources): Promise<Secret> {
+export async function acquire(ref: CredentialRef, sources: Sources, to: Destination): Promise<Secret> {
   const label = formatCredentialRef(ref);
   switch (ref.source) {
     case 'vault':
-      return fromVault(ref.name, await sources.vault());
+      return fromVault(ref.name, await sources.vault(), to);
     case 'env':
       return fromEnvironment(label, ref.name, sources.env);
     case 'file':

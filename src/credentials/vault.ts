@@ -1,106 +1,63 @@
 /**
- * The encrypted vault, `ostiary-vault/1`: a JSON file `{format, wrap, payload}`. `payload` is a compact JWE whose
- * plaintext is `{secrets: {NAME: {value, created, updated}}}` (value in base64, times in ISO 8601) and whose protected
- * header repeats `wrap`, so that exchanging the wrap is noticed.
+ * The encrypted vault. The file is read for each operation: it takes under a millisecond, a running daemon sees each
+ * change, and between operations memory holds the data key but no secret. Buffers are zeroed after use; strings that
+ * JSON and base64 leave behind cannot be, and nothing more is claimed.
  *
- * The file is read for each operation: it takes under a millisecond, a running daemon sees each change, and between
- * operations memory holds the data key but no secret. Buffers are zeroed after use; strings that JSON and base64 leave
- * behind cannot be, and nothing more is claimed.
- *
- * What it protects from depends on the wrap; an old copy of the file put back in its place is not noticed.
+ * What it protects from depends on how its key is kept; an old copy of the file put back in its place is not noticed.
  */
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { Failure } from '../errors.ts';
-import { privateDirectory, readTrusted, writeAtomic } from '../files.ts';
-import { openJwe, readHeader, sealJwe } from './jwe.ts';
+import { privateDirectory } from '../files.ts';
+import type { Destination } from './destination.ts';
 import { CREDENTIAL_NAME } from './ref.ts';
 import { reveal } from './reveal.ts';
 import { Secret } from './secret.ts';
 import { isolate } from './value.ts';
-import { createKey, parseWrap, type Unlock, unwrapKey, type Wrap, type WrapRequest } from './vault-key.ts';
+import { type Binding, checkBinding } from './vault-binding.ts';
+import {
+  altered,
+  type Contents,
+  type Entry,
+  type Format,
+  openPayload,
+  readPayload,
+  readVaultFile,
+  type VaultFile,
+  vaultFile,
+  writeVaultFile,
+} from './vault-file.ts';
+import {
+  dropKey,
+  firstKey,
+  keepKey,
+  newKey,
+  type Unlock,
+  unwrapKey,
+  type Wrap,
+  type WrapKind,
+  type WrapRequest,
+} from './vault-key.ts';
 import { withLock } from './vault-lock.ts';
+import { recoveryCode } from './vault-recovery.ts';
 
-const FORMAT = 'ostiary-vault/1';
+export { vaultFile } from './vault-file.ts';
 
 /** Times in ISO 8601. */
 export interface VaultEntry {
   readonly name: string;
   readonly created: string;
   readonly updated: string;
-}
-
-interface Entry {
-  /** base64 */
-  readonly value: string;
-  readonly created: string;
-  readonly updated: string;
+  /** Where it may go; empty: nowhere. */
+  readonly bindings: readonly Binding[];
 }
 
 type Entries = Map<string, Entry>;
 
-interface VaultFile {
-  readonly wrap: Wrap;
-  readonly payload: string;
-}
-
-export function vaultFile(directory: string): string {
-  return join(directory, 'vault.json');
-}
-
-function damaged(directory: string, detail: string): Failure {
-  return new Failure('credential', `vault is truncated or was altered: ${detail}`, {
-    place: { file: vaultFile(directory) },
-    hint: 'restore it from a backup',
-  });
-}
-
-function parseFile(directory: string, text: string): VaultFile {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    throw damaged(directory, 'not JSON');
-  }
-  if (typeof parsed !== 'object' || parsed === null) throw damaged(directory, 'not a JSON object');
-  const { format, wrap: rawWrap, payload } = parsed as Readonly<Record<string, unknown>>;
-  if (typeof format !== 'string' || typeof payload !== 'string')
-    throw damaged(directory, 'fields are missing');
-  if (format !== FORMAT)
-    throw new Failure(
-      'credential',
-      `unknown vault format: expected ${FORMAT} vs got ${JSON.stringify(format)}`,
-      {
-        place: { file: vaultFile(directory) },
-        hint: 'a newer ostiary may have written it',
-      },
-    );
-  const wrap = parseWrap(rawWrap);
-  if (wrap === null) throw damaged(directory, 'the way its key is kept is unknown');
-  if (!isDeepStrictEqual(readHeader(payload)?.wrap, wrap))
-    throw damaged(directory, 'the way its key is kept does not match the payload');
-  return { wrap, payload };
-}
-
-/** `null` when there is no vault. */
-function readFile(directory: string): VaultFile | null {
-  const bytes = readTrusted(vaultFile(directory), 'private');
-  return bytes === null ? null : parseFile(directory, bytes.toString());
-}
-
-async function openPayload(directory: string, payload: string, key: Buffer): Promise<Entries> {
-  const plaintext = await openJwe(payload, key, FORMAT);
-  if (plaintext === null) throw damaged(directory, 'the payload does not authenticate');
-  const { secrets } = JSON.parse(plaintext.toString()) as { secrets: Record<string, Entry> };
-  plaintext.fill(0);
-  return new Map(Object.entries(secrets));
-}
-
-async function writeVault(directory: string, wrap: Wrap, key: Buffer, entries: Entries): Promise<void> {
-  const plaintext = Buffer.from(JSON.stringify({ secrets: Object.fromEntries(entries) }));
-  const payload = await sealJwe(plaintext, key, { typ: FORMAT, wrap });
-  plaintext.fill(0);
-  writeAtomic(vaultFile(directory), `${JSON.stringify({ format: FORMAT, wrap, payload }, null, 2)}\n`);
+async function openContents(directory: string, file: VaultFile, key: Buffer): Promise<Contents> {
+  const contents = await openPayload(file, key);
+  if (contents === null) throw altered(directory, 'the payload does not authenticate');
+  return contents;
 }
 
 async function locked<T>(directory: string, work: () => Promise<T>): Promise<T> {
@@ -130,7 +87,10 @@ export class Vault {
   static async create(directory: string, request: WrapRequest): Promise<Vault> {
     const vault = await Vault.#createIfMissing(directory, request);
     if (vault !== null) return vault;
-    throw new Failure('credential', 'a vault exists already', { place: { file: vaultFile(directory) } });
+    throw new Failure('credential', 'a vault exists already', {
+      place: { file: vaultFile(directory) },
+      hint: 'to keep its key in another way: ostiary vault rewrap --key KIND',
+    });
   }
 
   /** As {@link create} where there is none, else as {@link open}; of two callers at once one creates. */
@@ -146,108 +106,199 @@ export class Vault {
 
   static #createIfMissing(directory: string, request: WrapRequest): Promise<Vault | null> {
     return locked(directory, async () => {
-      if (readFile(directory) !== null) return null;
-      const { wrap, key } = await createKey(directory, request);
-      await writeVault(directory, wrap, key, new Map());
+      if (readVaultFile(directory) !== null) return null;
+      const key = firstKey(directory, request);
+      const wrap = await keepKey(directory, key, request);
+      await writeVaultFile(directory, wrap, key, { secrets: new Map(), changed: null });
       return new Vault(directory, wrap, key);
     });
   }
 
   /** How the key is kept, without opening anything; `null` when there is no vault. */
-  static kind(directory: string): Wrap['kind'] | null {
-    return readFile(directory)?.wrap.kind ?? null;
+  static kind(directory: string): WrapKind | null {
+    return readVaultFile(directory)?.wrap.kind ?? null;
+  }
+
+  /** Of the file as it is; `null` when there is none. */
+  static format(directory: string): Format | null {
+    return readVaultFile(directory)?.format ?? null;
   }
 
   /**
    * Opens the vault and reads it once, so that a damaged one is reported here.
-   * @throws {Failure} saying whether the vault, its key file, the passphrase or a file's owner or mode is at fault
+   * @throws {Failure} saying whether the vault, the way its key is kept, or a file's owner or mode is at fault
    */
   static async open(directory: string, unlock: Unlock): Promise<Vault> {
-    const file = readFile(directory);
+    const file = readVaultFile(directory);
     if (file === null)
       throw new Failure('credential', 'there is no vault', {
         place: { file: vaultFile(directory) },
         hint: 'ostiary secret set NAME',
       });
     const key = await unwrapKey(directory, file.wrap, unlock);
-    await openPayload(directory, file.payload, key);
+    await openContents(directory, file, key);
     return new Vault(directory, file.wrap, key);
   }
 
-  /** The secret as it is on disk now, labelled `vault:NAME`; `null` when there is none. */
-  async get(name: string): Promise<Secret | null> {
-    const entry = (await this.#read()).get(name);
-    return entry === undefined
-      ? null
-      : Secret.seal(`vault:${name}`, isolate(Buffer.from(entry.value, 'base64')));
+  /**
+   * Opens a vault whose key is lost and keeps a fresh key as asked.
+   * @param key from the recovery code; overwritten with zeros
+   */
+  static restore(directory: string, key: Buffer, request: WrapRequest): Promise<Vault> {
+    return locked(directory, async () => {
+      const contents = await openPayload(readPayload(directory), key);
+      key.fill(0);
+      if (contents !== null) return Vault.#writeUnderNewKey(directory, contents, request);
+      throw new Failure(
+        'credential',
+        'the recovery code does not open this vault, or the vault was altered',
+        {
+          place: { file: vaultFile(directory) },
+          hint: 'a code opens the vault as it was from its making, or the rewrap before, to the next rewrap',
+        },
+      );
+    });
+  }
+
+  /** The old file and its key stay as they are until the new file is in its place. */
+  static async #writeUnderNewKey(
+    directory: string,
+    contents: Contents,
+    request: WrapRequest,
+  ): Promise<Vault> {
+    const key = newKey();
+    const wrap = await keepKey(directory, key, request);
+    try {
+      await writeVaultFile(directory, wrap, key, contents);
+    } catch (error) {
+      // The rename may have been done before something failed: then the new key is the one that is needed.
+      if (!isDeepStrictEqual(readVaultFile(directory)?.wrap, wrap))
+        await dropKey(directory, wrap, request.kind === 'keychain' ? request.keychain : undefined).catch(
+          () => {},
+        );
+      throw error;
+    }
+    return new Vault(directory, wrap, key);
+  }
+
+  /** What `ostiary vault export-recovery` prints: whoever has it and the file opens the vault. */
+  recoveryCode(): string[] {
+    return recoveryCode(this.#key);
+  }
+
+  /**
+   * Keeps the key in another way, or anew in the same one, and changes it: what opened the old file does not open the
+   * new one. Other processes that have the vault open must open it again.
+   * @param unlock for taking the old key out of the keychain
+   */
+  rewrap(request: WrapRequest, unlock: Pick<Unlock, 'keychain'>): Promise<Vault> {
+    return locked(this.#directory, async () => {
+      const vault = await Vault.#writeUnderNewKey(this.#directory, await this.#read(), request);
+      await dropKey(this.#directory, this.#wrap, unlock.keychain);
+      this.#key.fill(0);
+      return vault;
+    });
+  }
+
+  /**
+   * The secret as it is on disk now, labelled `vault:NAME`; `null` when there is none.
+   * @throws {Failure} when its entry is not bound to where it is to go
+   */
+  async get(name: string, to: Destination): Promise<Secret | null> {
+    const entry = (await this.#read()).secrets.get(name);
+    if (entry === undefined) return null;
+    await checkBinding(name, entry.bindings, to);
+    return Secret.seal(`vault:${name}`, isolate(Buffer.from(entry.value, 'base64')));
   }
 
   async has(name: string): Promise<boolean> {
-    return (await this.#read()).has(name);
+    return (await this.#read()).secrets.has(name);
   }
 
   /** By name. */
   async list(): Promise<VaultEntry[]> {
-    const entries = [...(await this.#read())].map(([name, { created, updated }]) => ({
+    const entries = [...(await this.#read()).secrets].map(([name, { created, updated, bindings }]) => ({
       name,
       created,
       updated,
+      bindings,
     }));
     return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** Adds a secret; one of that name must not exist. */
-  set(name: string, secret: Secret, now: Date): Promise<void> {
-    return this.#change(name, (entries) => {
-      if (entries.has(name))
-        throw new Failure('credential', `vault:${name} exists already`, {
-          hint: `ostiary secret rotate ${name}`,
-        });
-      this.#put(entries, name, secret, now, now.toISOString());
+  /** When it was written last, in ISO 8601; `null` for one that never held a secret. */
+  async changed(): Promise<string | null> {
+    return (await this.#read()).changed;
+  }
+
+  /** Adds a secret; one of that name must not exist. Without bindings it goes nowhere. */
+  set(name: string, secret: Secret, now: Date, bindings: readonly Binding[] = []): Promise<void> {
+    return this.#change(name, now, (entries) => {
+      if (entries.has(name)) throw secretExists(name);
+      this.#put(entries, name, secret, now, { created: now.toISOString(), bindings });
     });
   }
 
-  /** Replaces the value of a secret, which must exist. */
+  /** Replaces the value of a secret, which must exist; where it may go stays. */
   rotate(name: string, secret: Secret, now: Date): Promise<void> {
-    return this.#change(name, (entries) => {
+    return this.#change(name, now, (entries) => {
       const old = entries.get(name);
       if (old === undefined) throw secretMissing(name);
-      this.#put(entries, name, secret, now, old.created);
+      this.#put(entries, name, secret, now, old);
+    });
+  }
+
+  /** Replaces where a secret may go; it must exist. */
+  bind(name: string, bindings: readonly Binding[], now: Date): Promise<void> {
+    return this.#change(name, now, (entries) => {
+      const old = entries.get(name);
+      if (old === undefined) throw secretMissing(name);
+      entries.set(name, { ...old, bindings });
     });
   }
 
   /** Removes a secret, which must exist. */
-  remove(name: string): Promise<void> {
-    return this.#change(name, (entries) => {
+  remove(name: string, now: Date): Promise<void> {
+    return this.#change(name, now, (entries) => {
       if (!entries.delete(name)) throw secretMissing(name);
     });
   }
 
-  #put(entries: Entries, name: string, secret: Secret, now: Date, created: string): void {
+  #put(
+    entries: Entries,
+    name: string,
+    secret: Secret,
+    now: Date,
+    { created, bindings }: Pick<Entry, 'created' | 'bindings'>,
+  ): void {
     const value = reveal(secret, 'encrypting it into the vault').toString('base64');
-    entries.set(name, { value, created, updated: now.toISOString() });
+    entries.set(name, { value, created, updated: now.toISOString(), bindings });
   }
 
-  async #read(): Promise<Entries> {
-    const file = readFile(this.#directory);
-    if (file === null)
-      throw new Failure('credential', 'the vault is gone', { place: { file: vaultFile(this.#directory) } });
-    // Another vault was made in its place: its key is not ours.
+  async #read(): Promise<Contents> {
+    const file = readVaultFile(this.#directory);
+    const place = { file: vaultFile(this.#directory) };
+    if (file === null) throw new Failure('credential', 'the vault is gone', { place });
+    // Another vault was made in its place, or its key was changed: it is not ours.
     if (!isDeepStrictEqual(file.wrap, this.#wrap))
-      throw new Failure('credential', 'the vault was replaced by another since it was opened', {
-        place: { file: vaultFile(this.#directory) },
-        hint: 'restart ostiary to open the new one',
-      });
-    return openPayload(this.#directory, file.payload, this.#key);
+      throw new Failure(
+        'credential',
+        'the vault was rewrapped, or replaced by another, since it was opened',
+        {
+          place,
+          hint: 'ostiary down && ostiary up, to open the new one',
+        },
+      );
+    return openContents(this.#directory, file, this.#key);
   }
 
   /** Reads again under the lock: another process may have written since. */
-  #change(name: string, edit: (entries: Entries) => void): Promise<void> {
+  #change(name: string, now: Date, edit: (entries: Entries) => void): Promise<void> {
     if (!CREDENTIAL_NAME.test(name)) throw new Error('vault: not a name');
     return locked(this.#directory, async () => {
-      const entries = await this.#read();
-      edit(entries);
-      await writeVault(this.#directory, this.#wrap, this.#key, entries);
+      const { secrets } = await this.#read();
+      edit(secrets);
+      await writeVaultFile(this.#directory, this.#wrap, this.#key, { secrets, changed: now.toISOString() });
     });
   }
 }

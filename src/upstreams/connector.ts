@@ -1,6 +1,9 @@
 /** How connections to one upstream are made, by its transport, and what is known of those that were. */
+import { type Destination, destinationOf } from '../credentials/destination.ts';
+import type { CredentialRef } from '../credentials/ref.ts';
 import type { Scrubber } from '../credentials/scrubber.ts';
-import type { Acquire, Freshness } from './acquire.ts';
+import type { Secret } from '../credentials/secret.ts';
+import type { Freshness } from './acquire.ts';
 import { type HttpPorts, type HttpSpec, shareHttp } from './http/endpoint.ts';
 import { openHttp } from './http/http.ts';
 import { openSse } from './http/sse.ts';
@@ -14,7 +17,7 @@ export type TransportSpec =
   | ({ readonly transport: 'http' | 'sse' } & HttpSpec);
 
 export interface ConnectorPorts {
-  readonly acquire: Acquire;
+  readonly acquire: (ref: CredentialRef, to: Destination) => Promise<Secret>;
   readonly freshness: Freshness;
   readonly scrubber: Scrubber;
   readonly guard: Guard;
@@ -61,6 +64,8 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
   let starts = 0;
   let lastProblem: string | null = null;
   const upstream = spec.name;
+  const destination = destinationOf(spec);
+  const acquire = (ref: CredentialRef): Promise<Secret> => ports.acquire(ref, destination);
   const opened = (session: string, pid: number | null, credentials: readonly string[]): void => {
     starts++;
     lastProblem = null;
@@ -79,6 +84,7 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
       open: (session) => {
         const stdio: StdioPorts = {
           ...ports,
+          acquire,
           problem,
           noise,
           stderr: (line) => ports.stderr(upstream, line),
@@ -99,7 +105,7 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
   return {
     open: (session) => {
       const http: HttpPorts = {
-        acquire: ports.acquire,
+        acquire,
         freshness: ports.freshness,
         messageBytes: ports.messageBytes,
         shared,

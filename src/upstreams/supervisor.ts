@@ -107,8 +107,8 @@ export class Supervisor {
     this.#ports = ports;
     this.#breaker = breakerFor(spec, ports);
     this.tools = new ToolHeaders(ports.scrubber);
-    const acquire: ConnectorPorts['acquire'] = async (ref) => {
-      const secret = await ports.acquire(ref);
+    const acquire: ConnectorPorts['acquire'] = async (ref, to) => {
+      const secret = await ports.acquire(ref, to);
       // A helper may have taken its time: what is started now would outlive the daemon.
       if (this.#closing) throw new Failure('daemon', `upstream ${spec.name}: ostiary is shutting down`);
       return secret;

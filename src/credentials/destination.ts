@@ -1,0 +1,66 @@
+/** Where a secret is about to go. Whoever asks for one says so, and the vault compares it with what the entry allows. */
+import { realpathSync } from 'node:fs';
+import { type CredentialRef, formatCredentialRef } from './ref.ts';
+
+/** Everything in the configuration that decides what runs, and with what. */
+export interface CommandDestination {
+  readonly kind: 'command';
+  readonly command: string;
+  readonly args: readonly string[];
+  /** NODE_OPTIONS or LD_PRELOAD would run other code with the secret. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Variable or header → reference: a file or a helper can give such a variable, too. */
+  readonly secrets: Readonly<Record<string, string>>;
+}
+
+export type Destination =
+  | CommandDestination
+  | { readonly kind: 'origin'; readonly origin: string }
+  /** Leaves to nobody: the value is only looked for in what others say. */
+  | { readonly kind: 'redaction' };
+
+/** The parts of an upstream's configuration that say where its secrets go. */
+export type DestinationSpec =
+  | {
+      readonly transport: 'stdio';
+      readonly command: string;
+      readonly args: readonly string[];
+      readonly env: Readonly<Record<string, string>>;
+      readonly secrets: Readonly<Record<string, CredentialRef>>;
+    }
+  | { readonly transport: 'http' | 'sse'; readonly url: string };
+
+export function destinationOf(spec: DestinationSpec): Destination {
+  if (spec.transport !== 'stdio') return { kind: 'origin', origin: new URL(spec.url).origin };
+  const { command, args, env } = spec;
+  const secrets = Object.fromEntries(
+    Object.entries(spec.secrets).map(([into, ref]) => [into, formatCredentialRef(ref)]),
+  );
+  return { kind: 'command', command, args, env, secrets };
+}
+
+/**
+ * Whether it is the Node that runs us. That one is not looked at: whoever can replace it has replaced us already, and
+ * an update of Node should not cost a question for each secret.
+ */
+export function isOurNode(command: string): boolean {
+  try {
+    return realpathSync(command) === realpathSync(process.execPath);
+  } catch {
+    return false;
+  }
+}
+
+function word(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : JSON.stringify(text);
+}
+
+/** In one line, for people: variables, program, arguments. */
+export function describeCommand({ command, args, env, secrets }: CommandDestination): string {
+  return [
+    ...Object.entries(env).map(([name, value]) => `${name}=${word(value)}`),
+    ...Object.entries(secrets).map(([name, ref]) => `${name}=[${ref}]`),
+    isOurNode(command) ? 'node' : word(command),
+    ...args.map(word),
+  ].join(' ');
+}

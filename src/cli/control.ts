@@ -41,6 +41,8 @@ export class ControlClient {
         socketPath: this.#socket,
         method,
         path,
+        // A connection that is kept may be closed by the daemon at the moment in which it is used again.
+        agent: false,
         headers: { host: 'localhost', ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
       });
       sent.on('error', (error: NodeJS.ErrnoException) =>

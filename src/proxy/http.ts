@@ -38,7 +38,29 @@ export interface Visit {
 }
 
 export function sendRefusal(response: ServerResponse, refusal: Refusal, id: MessageId | null = null): void {
+  if (!response.headersSent) response.end(writeRefusal(response, refusal, id));
+}
+
+/**
+ * Refuses and closes the connection, but not on a body that still arrives: that would reset the connection, and the
+ * refusal with it. So the response is complete at once and ends with the request.
+ */
+export function sendLastRefusal(request: IncomingMessage, response: ServerResponse, refusal: Refusal): void {
   if (response.headersSent) return;
+  response.setHeader('connection', 'close');
+  const body = writeRefusal(response, refusal, null);
+  if (request.complete) response.end(body);
+  else {
+    response.write(body);
+    request
+      .once('close', () => response.end())
+      .once('end', () => response.end())
+      .resume();
+  }
+}
+
+/** The head; the body is what it returns. */
+function writeRefusal(response: ServerResponse, refusal: Refusal, id: MessageId | null): Buffer {
   const body = refusalResponse(id, refusal);
   const status = statusOf(refusal);
   const headers: Record<string, string | number> = {
@@ -47,7 +69,8 @@ export function sendRefusal(response: ServerResponse, refusal: Refusal, id: Mess
   };
   // No resource metadata: clients would start an OAuth crawl of this origin (RFC 9728 does not apply to it).
   if (status === 401) headers['www-authenticate'] = 'Bearer realm="ostiary"';
-  response.writeHead(status, headers).end(body);
+  response.writeHead(status, headers);
+  return body;
 }
 
 /**

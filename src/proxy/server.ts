@@ -21,7 +21,15 @@ import { otherEra } from './era.ts';
 import type { Front } from './front.ts';
 import { guard, type Listener, type Route } from './guard.ts';
 import { type Head, readHead, sameHeaders, valuesOf } from './headers.ts';
-import { type FrontDesk, handleDelete, handleGet, handlePost, sendRefusal, type Visit } from './http.ts';
+import {
+  type FrontDesk,
+  handleDelete,
+  handleGet,
+  handlePost,
+  sendLastRefusal,
+  sendRefusal,
+  type Visit,
+} from './http.ts';
 import { serveLines } from './line.ts';
 import { Routes } from './routes.ts';
 import { refusalResponse, statusOf } from './wire.ts';
@@ -231,9 +239,7 @@ export class AgentPlane {
     // Pipelined: its response waits for the one before, and Node would tell nobody when the client is gone. No client
     // of MCP does it (RFC 9112, 9.3.2 speaks against it for POST).
     if (response.socket === null) {
-      response.setHeader('connection', 'close');
-      sendRefusal(response, refuse('limit_reached', 'one request at a time on a connection'));
-      request.resume();
+      sendLastRefusal(request, response, refuse('limit_reached', 'one request at a time on a connection'));
       return;
     }
     const identified = this.#identify(request);
@@ -245,11 +251,8 @@ export class AgentPlane {
 
   #serve(request: IncomingMessage, response: ServerResponse, identified: Identified | Refusal): void {
     if (isRefusal(identified)) {
-      response.setHeader('connection', 'close');
-      sendRefusal(response, identified);
-      // Who has no business here holds no connection either; but closing on a body that still arrives would reset the
-      // connection, and the refusal with it.
-      request.once('end', () => request.socket.end()).resume();
+      // Who has no business here holds no connection either.
+      sendLastRefusal(request, response, identified);
       return;
     }
     const { failed } = this.#ports;

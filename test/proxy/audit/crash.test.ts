@@ -97,7 +97,7 @@ test('H2: kill -9 while writing loses no resolved append, and the next start con
   const file = temporaryLog(t);
   const promised: string[] = [];
   let torn = 0;
-  for (let round = 0; round < 8; round++) {
+  for (let round = 0; round < 4; round++) {
     promised.push(...(await killed(file, round)));
     const before = verified(file);
     if (before.tornBytes > 0) torn++;
@@ -109,8 +109,8 @@ test('H2: kill -9 while writing loses no resolved append, and the next start con
     assert.equal(after.recovered, torn);
     assert.equal(after.records, before.records + (before.tornBytes > 0 ? 2 : 1));
   }
-  t.diagnostic(`${promised.length} resolved appends, ${torn} of 8 kills tore a line`);
-  assert.ok(promised.length > 1000);
+  t.diagnostic(`${promised.length} resolved appends, ${torn} of 4 kills tore a line`);
+  assert.ok(promised.length > 500);
   const written = callsOf(file);
   assert.deepEqual(
     promised.filter((call) => !written.has(call)),

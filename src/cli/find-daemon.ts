@@ -25,6 +25,7 @@ import { tryLockFile, unlockFile } from '../os/index.ts';
 import { runtimeDirectory, stateDirectory, version } from '../paths.ts';
 import { ControlClient } from './control.ts';
 import { daemonFlags, referencedVariables } from './daemon-process.ts';
+import { prepareKeychain } from './keychain.ts';
 import { mainFile } from './main-file.ts';
 import { residentDaemon } from './resident-daemon.ts';
 import { type UnlockOptions, unlockBy } from './vault.ts';
@@ -86,6 +87,7 @@ async function passphraseFor(config: Config, choice: UnlockOptions): Promise<Buf
 export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Promise<SpawnedDaemon> {
   const config = loadConfig({ config: choice.config, env: process.env });
   const passphrase = await passphraseFor(config, choice);
+  await prepareKeychain(config, (line) => void process.stderr.write(`ostiary: ${line}\n`));
   const logFile = join(privateDirectory(stateDirectory(process.env)), 'daemon.log');
   const log = openSync(logFile, 'a', 0o600);
   const logStart = fstatSync(log).size;

@@ -3,6 +3,8 @@ import type { Environment } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { readTrusted } from '../files.ts';
 import { type Helper, runHelper, type Spawn } from './helper.ts';
+import type { Keychain } from './keychain/keychain.ts';
+import { fetchSecret } from './keychain/secrets.ts';
 import { type CredentialRef, formatCredentialRef } from './ref.ts';
 import type { Secret } from './secret.ts';
 import { sealValue } from './value.ts';
@@ -11,6 +13,8 @@ import { secretMissing, type Vault } from './vault.ts';
 export interface Sources {
   /** Opens the vault; asked only when a `vault:` reference is acquired. */
   readonly vault: () => Promise<Vault>;
+  /** Never asks anybody to unlock it: an agent's call is no reason for a prompt. */
+  readonly keychain: Keychain;
   /** Where `env:` looks, and where a helper's HOME comes from. */
   readonly env: Environment;
   readonly helpers: ReadonlyMap<string, Helper>;
@@ -52,6 +56,8 @@ export async function acquire(ref: CredentialRef, sources: Sources): Promise<Sec
   switch (ref.source) {
     case 'vault':
       return fromVault(ref.name, await sources.vault());
+    case 'keychain':
+      return fetchSecret(sources.keychain, ref);
     case 'env':
       return fromEnvironment(label, ref.name, sources.env);
     case 'file':

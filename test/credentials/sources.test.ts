@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { Broker } from '../../src/credentials/broker.ts';
 import type { Helper } from '../../src/credentials/helper.ts';
+import { keychainFor } from '../../src/credentials/keychain/keychain.ts';
 import { parseCredentialRef } from '../../src/credentials/ref.ts';
 import { reveal } from '../../src/credentials/reveal.ts';
 import { Scrubber } from '../../src/credentials/scrubber.ts';
@@ -23,7 +24,15 @@ import { eventually } from '../support/daemon.ts';
 import { canary, directory, fails, now, seal } from './support.ts';
 
 function sourcesOf(more: Partial<Sources> = {}): Sources {
-  return { vault: () => assert.fail('asked for the vault'), env: {}, helpers: new Map(), spawn, ...more };
+  const keychain = keychainFor({});
+  return {
+    vault: () => assert.fail('asked for the vault'),
+    keychain,
+    env: {},
+    helpers: new Map(),
+    spawn,
+    ...more,
+  };
 }
 
 async function textOf(reference: string, sources: Sources): Promise<string> {

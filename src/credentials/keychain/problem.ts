@@ -45,7 +45,7 @@ function describe({ reason, detail }: Problem): readonly [message: string, hint:
     case 'locked':
       return [
         'the keychain is locked',
-        'ostiary secret list in a terminal of the desktop, which asks to unlock it; elsewhere gnome-keyring-daemon --unlock',
+        'ostiary secret list, in a terminal of the desktop: it asks to unlock the keychain',
       ];
     case 'dismissed':
       return ['the keychain is locked, and its prompt was dismissed', 'the same again, and unlock it'];
@@ -81,12 +81,7 @@ function describe({ reason, detail }: Problem): readonly [message: string, hint:
   }
 }
 
-/** The text form of its reference, by which messages name the entry. */
-export function labelOf({ service, account }: KeychainItem): string {
-  return `keychain:${service}/${account}`;
-}
-
 export function keychainFailure(item: KeychainItem, problem: Problem): Failure {
   const [message, hint] = describe(problem);
-  return new Failure('credential', `${labelOf(item)}: ${message}`, { hint });
+  return new Failure('credential', `keychain:${item.service}/${item.account}: ${message}`, { hint });
 }

@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { Broker } from '../../src/credentials/broker.ts';
 import type { Helper } from '../../src/credentials/helper.ts';
+import { keychainFor } from '../../src/credentials/keychain/keychain.ts';
 import { parseCredentialRef } from '../../src/credentials/ref.ts';
 import { reveal } from '../../src/credentials/reveal.ts';
 import { Scrubber } from '../../src/credentials/scrubber.ts';
@@ -20,10 +21,18 @@ import { acquire, type Sources } from '../../src/credentials/sources.ts';
 import { Vault } from '../../src/credentials/vault.ts';
 import { limits } from '../../src/limits.ts';
 import { eventually } from '../support/daemon.ts';
-import { canary, directory, fails, now, seal } from './support.ts';
+import { canary, directory, fails, now, seal, toNobody } from './support.ts';
 
 function sourcesOf(more: Partial<Sources> = {}): Sources {
-  return { vault: () => assert.fail('asked for the vault'), env: {}, helpers: new Map(), spawn, ...more };
+  const keychain = keychainFor({});
+  return {
+    vault: () => assert.fail('asked for the vault'),
+    keychain,
+    env: {},
+    helpers: new Map(),
+    spawn,
+    ...more,
+  };
 }
 
 async function textOf(reference: string, sources: Sources): Promise<string> {
@@ -47,7 +56,7 @@ function processesWith(entry: string): number[] {
 function secretOf(reference: string, sources: Sources) {
   const ref = parseCredentialRef(reference);
   assert.ok(ref !== null);
-  return acquire(ref, sources);
+  return acquire(ref, sources, toNobody);
 }
 
 describe('env:', () => {
@@ -276,10 +285,10 @@ describe('broker', () => {
     };
     const scrubber = new Scrubber();
     const broker = new Broker({ ...sourcesOf({ helpers: new Map([['h', h]]) }), scrubber });
-    const secrets = await Promise.all(Array.from({ length: 20 }, () => broker.acquire(ref)));
+    const secrets = await Promise.all(Array.from({ length: 20 }, () => broker.acquire(ref, toNobody)));
     assert.equal(new Set(secrets).size, 1);
     assert.equal(readFileSync(count, 'utf8'), 'x\n');
-    assert.equal(reveal(await broker.acquire(ref), 'test').toString(), 'canary-run-2');
+    assert.equal(reveal(await broker.acquire(ref, toNobody), 'test').toString(), 'canary-run-2');
     // D4: the value before stays known.
     assert.deepEqual(broker.contains(['a canary-run-1', 'canary-run-2', 'canary-run-3']), [
       'command:h',
@@ -293,10 +302,10 @@ describe('broker', () => {
     const env: Record<string, string> = {};
     const broker = new Broker({ ...sourcesOf({ env }), scrubber: new Scrubber() });
     const token = { source: 'env', name: 'TOKEN' } as const;
-    await fails(() => broker.acquire(token), 'credential', /env:TOKEN: not set/);
+    await fails(() => broker.acquire(token, toNobody), 'credential', /env:TOKEN: not set/);
     assert.deepEqual(broker.knownLabels(), []);
     env.TOKEN = 'canary7';
-    await broker.acquire(token);
+    await broker.acquire(token, toNobody);
     assert.deepEqual(broker.knownLabels(), [{ label: 'env:TOKEN', redactable: false }]);
   });
 
@@ -309,10 +318,10 @@ describe('broker', () => {
     };
     const broker = new Broker({ ...sourcesOf({ vault }), scrubber: new Scrubber() });
     const token = { source: 'vault', name: 'token' } as const;
-    await fails(() => broker.acquire(token), 'credential', /there is no vault/);
+    await fails(() => broker.acquire(token, toNobody), 'credential', /there is no vault/);
     await (await Vault.create(path, { kind: 'key-file' })).set('token', seal(canary()), now);
-    await broker.acquire(token);
-    await broker.acquire(token);
+    await broker.acquire(token, toNobody);
+    await broker.acquire(token, toNobody);
     assert.equal(opened, 2);
   });
 });

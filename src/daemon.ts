@@ -10,6 +10,7 @@ import { credentialRefs, placementsOf } from './config/credentials.ts';
 import type { Config } from './config/types.ts';
 import { Broker } from './credentials/broker.ts';
 import { Helpers } from './credentials/helpers.ts';
+import { keychainFor } from './credentials/keychain/keychain.ts';
 import { Scrubber } from './credentials/scrubber.ts';
 import { Vault } from './credentials/vault.ts';
 import type { Unlock } from './credentials/vault-key.ts';
@@ -127,6 +128,7 @@ export class Daemon {
     this.#watchdog = Watchdog.start();
     this.#broker = new Broker({
       vault: () => Vault.open(options.stateDirectory, options.unlock),
+      keychain: keychainFor(env),
       env,
       helpers: new Helpers({
         helpers: config.helpers,
@@ -415,13 +417,17 @@ export class Daemon {
   async #findSecrets(variables: Readonly<Record<string, string>>): Promise<string[]> {
     const { config } = this.#options;
     const names = new Set<string>();
+    // Together: each may wait for a keychain that hangs.
+    const acquired: Promise<unknown>[] = [];
     for (const upstream of config.upstreams.values())
       for (const { into, ref } of placementsOf(upstream)) {
         if (upstream.transport === 'stdio') names.add(into);
         if (ref.source === 'env') names.add(ref.name);
         // A helper may ask a person; its value is known here once an upstream needed it.
-        if (ref.source !== 'command') await this.#broker.acquire(ref, { kind: 'redaction' }).catch(() => {});
+        if (ref.source !== 'command')
+          acquired.push(this.#broker.acquire(ref, { kind: 'redaction' }).catch(() => {}));
       }
+    await Promise.all(acquired);
     const entries = Object.entries(variables);
     const held = this.#broker.contains(entries.map(([, value]) => value));
     return entries.flatMap(([name], index) => (names.has(name) || held[index] !== null ? [name] : []));

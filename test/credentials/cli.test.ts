@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers';
 import { describe, type TestContext, test } from 'node:test';
 import { reveal } from '../../src/credentials/reveal.ts';
 import { Vault } from '../../src/credentials/vault.ts';
-import { canary, directory } from './support.ts';
+import { canary, directory, toNobody } from './support.ts';
 
 const room = new URL('../../src/', import.meta.url).href;
 
@@ -75,7 +75,7 @@ class Cli {
   }
 
   async value(name: string, unlock = {}): Promise<string | null> {
-    const secret = await (await Vault.open(this.state, unlock)).get(name);
+    const secret = await (await Vault.open(this.state, unlock)).get(name, toNobody);
     return secret === null ? null : reveal(secret, 'test').toString();
   }
 

@@ -16,7 +16,7 @@ import { reveal } from '../../src/credentials/reveal.ts';
 import { limits } from '../../src/limits.ts';
 import { eventually } from '../support/daemon.ts';
 import { helper, jwt, Rig, ref, script } from './helpers-support.ts';
-import { canary, directory, fails } from './support.ts';
+import { canary, directory, fails, toNobody } from './support.ts';
 
 /** Living processes with this entry in their environment; Linux only. */
 function processesWith(entry: string): number[] {
@@ -33,7 +33,7 @@ function processesWith(entry: string): number[] {
 }
 
 function run(t: TestContext, given: Helper, env: Record<string, string> = {}) {
-  return new Rig(t, { h: given }, { env }).broker.acquire(ref('h'));
+  return new Rig(t, { h: given }, { env }).broker.acquire(ref('h'), toNobody);
 }
 
 const print = `printf '%s\\n' "$VALUE"`;
@@ -101,7 +101,11 @@ describe('which program', () => {
     const plain = join(directory(t), 'plain');
     writeFileSync(plain, 'x', { mode: 0o644 });
     await fails(() => run(t, helper({ command: [plain] })), 'credential', /EACCES/);
-    await fails(() => new Rig(t, {}).broker.acquire(ref('other')), 'config', /no helper of this name/);
+    await fails(
+      () => new Rig(t, {}).broker.acquire(ref('other'), toNobody),
+      'config',
+      /no helper of this name/,
+    );
   });
 
   test('E9 I2: one that others can change, or lead us away from, is not run', async (t) => {
@@ -177,7 +181,11 @@ describe('what goes wrong', () => {
     const began = performance.now();
     const text = `trap '' TERM; (trap '' TERM; while :; do /bin/sleep 100; done) & : > "$MARKER"; while :; do /bin/sleep 100; done`;
     const rig = new Rig(t, { h: script(text, { MARKER: marker }, { timeoutMs: 1000 }) });
-    const failed = fails(() => rig.broker.acquire(ref('h')), 'credential', /gave no answer within 1000 ms$/);
+    const failed = fails(
+      () => rig.broker.acquire(ref('h'), toNobody),
+      'credential',
+      /gave no answer within 1000 ms$/,
+    );
     await eventually('it started', () => existsSync(marker) || undefined);
     assert.equal(rig.guarded.size, 1, 'the watchdog ends it should we be killed');
     await failed;

@@ -6,11 +6,12 @@ import type { TestContext } from 'node:test';
 import { Broker } from '../../src/credentials/broker.ts';
 import type { Helper } from '../../src/credentials/helper.ts';
 import { Helpers, type HelpersPorts } from '../../src/credentials/helpers.ts';
+import { keychainFor } from '../../src/credentials/keychain/keychain.ts';
 import type { CredentialRef } from '../../src/credentials/ref.ts';
 import { reveal } from '../../src/credentials/reveal.ts';
 import { Scrubber } from '../../src/credentials/scrubber.ts';
 import type { Environment } from '../../src/environment.ts';
-import { directory } from './support.ts';
+import { directory, toNobody } from './support.ts';
 
 export type GivenHelper = Partial<Helper> & Pick<Helper, 'command'>;
 
@@ -59,11 +60,18 @@ export class Rig {
     const vault = (): never => {
       throw new Error('asked for the vault');
     };
-    this.broker = new Broker({ vault, env, helpers: this.helpers, scrubber: this.scrubber, now });
+    this.broker = new Broker({
+      vault,
+      keychain: keychainFor({}),
+      env,
+      helpers: this.helpers,
+      scrubber: this.scrubber,
+      now,
+    });
   }
 
   async text(ref: CredentialRef): Promise<string> {
-    return reveal(await this.broker.acquire(ref), 'test').toString('latin1');
+    return reveal(await this.broker.acquire(ref, toNobody), 'test').toString('latin1');
   }
 
   /** RFC 3339, so many seconds from the start. */

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { validityOf } from '../../src/credentials/expiry.ts';
 import { limits } from '../../src/limits.ts';
 import { jwt, Rig, ref, script, Turns } from './helpers-support.ts';
-import { canary, fails } from './support.ts';
+import { canary, fails, toNobody } from './support.ts';
 
 const minute = 60;
 
@@ -101,7 +101,7 @@ describe('a refresh that fails', () => {
     assert.equal(await rig.text(ref('h')), value);
     assert.equal(turns.runs, 3);
     rig.seconds = 10 * minute;
-    await fails(() => rig.broker.acquire(ref('h')), 'credential', /exited with code 7/, [value]);
+    await fails(() => rig.broker.acquire(ref('h'), toNobody), 'credential', /exited with code 7/, [value]);
     turns.act(':');
     assert.equal(await rig.text(ref('h')), 'canary-later');
   });
@@ -110,7 +110,7 @@ describe('a refresh that fails', () => {
     const turns = new Turns(t, ['canary-value'], { ttlMs: 100_000 });
     turns.act('exit 1');
     const rig = new Rig(t, { h: turns.helper });
-    await fails(() => rig.broker.acquire(ref('h')), 'credential', /exited with code 1/);
+    await fails(() => rig.broker.acquire(ref('h'), toNobody), 'credential', /exited with code 1/);
     turns.act(':');
     assert.equal(await rig.text(ref('h')), 'canary-value');
   });
@@ -121,13 +121,13 @@ describe('refused by an upstream', () => {
     const turns = new Turns(t, ['canary-one', 'canary-one', 'canary-two'], { ttlMs: 1000 * minute * 1000 });
     const { broker, ...rest } = new Rig(t, { h: turns.helper });
     const rig = Object.assign(rest, { broker });
-    const first = await broker.acquire(ref('h'));
+    const first = await broker.acquire(ref('h'), toNobody);
     assert.equal(broker.isDue(first), false);
     assert.equal(broker.refused(first), true);
-    assert.equal(await broker.acquire(ref('h')), first, 'the same value is the same Secret');
+    assert.equal(await broker.acquire(ref('h'), toNobody), first, 'the same value is the same Secret');
     assert.equal(turns.runs, 2);
     assert.equal(broker.refused(first), false);
-    await broker.acquire(ref('h'));
+    await broker.acquire(ref('h'), toNobody);
     assert.equal(turns.runs, 2, 'still kept');
     assert.equal(rig.problems.length, 0);
   });
@@ -135,22 +135,22 @@ describe('refused by an upstream', () => {
   test('then a failing helper is an error: the value is known to be no good', async (t) => {
     const turns = new Turns(t, ['canary-one'], { ttlMs: 1000 * minute * 1000 });
     const rig = new Rig(t, { h: turns.helper });
-    const first = await rig.broker.acquire(ref('h'));
+    const first = await rig.broker.acquire(ref('h'), toNobody);
     turns.act('exit 1');
     assert.equal(rig.broker.refused(first), true);
-    await fails(() => rig.broker.acquire(ref('h')), 'credential', /exited with code 1/);
+    await fails(() => rig.broker.acquire(ref('h'), toNobody), 'credential', /exited with code 1/);
     assert.equal(rig.broker.isDue(first), false);
   });
 
   test('after the pause it may be asked again, and another value is due for whoever holds the old one', async (t) => {
     const turns = new Turns(t, ['canary-one', 'canary-one', 'canary-two'], { ttlMs: 1000 * minute * 1000 });
     const rig = new Rig(t, { h: turns.helper });
-    const first = await rig.broker.acquire(ref('h'));
+    const first = await rig.broker.acquire(ref('h'), toNobody);
     rig.broker.refused(first);
-    await rig.broker.acquire(ref('h'));
+    await rig.broker.acquire(ref('h'), toNobody);
     rig.seconds = limits.credentialRetryMs / 1000;
     assert.equal(rig.broker.refused(first), true);
-    const second = await rig.broker.acquire(ref('h'));
+    const second = await rig.broker.acquire(ref('h'), toNobody);
     assert.notEqual(second, first);
     assert.equal(rig.broker.isDue(first), true);
     assert.equal(rig.broker.isDue(second), false);
@@ -164,9 +164,9 @@ describe('refused by an upstream', () => {
     const env: Record<string, string> = { TOKEN: 'canary-env-one' };
     const rig = new Rig(t, {}, { env });
     const token = { source: 'env', name: 'TOKEN' } as const;
-    const first = await rig.broker.acquire(token);
+    const first = await rig.broker.acquire(token, toNobody);
     assert.equal(rig.broker.refused(first), true);
-    assert.equal(await rig.broker.acquire(token), first);
+    assert.equal(await rig.broker.acquire(token, toNobody), first);
     assert.equal(rig.broker.refused(first), false);
     env.TOKEN = 'canary-env-two';
     rig.seconds = limits.credentialRetryMs / 1000;
@@ -221,7 +221,7 @@ test('a field that the format does not have, or that is not there, is named; no 
   });
   const values = ['canary'];
   assert.equal(await rig.text(ref('aws', 'SecretAccessKey')), 'canary-key-1');
-  const ask = (name: string, field?: string) => () => rig.broker.acquire(ref(name, field));
+  const ask = (name: string, field?: string) => () => rig.broker.acquire(ref(name, field), toNobody);
   await fails(ask('aws'), 'config', /^command:aws: expected a field of format aws, got none$/, values);
   await fails(
     ask('gh', 'token'),

@@ -14,12 +14,12 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { reveal } from '../../src/credentials/reveal.ts';
 import { Vault } from '../../src/credentials/vault.ts';
-import { canary, directory, fails, now, seal } from './support.ts';
+import { canary, directory, fails, now, seal, toNobody } from './support.ts';
 
 const later = new Date('2027-01-01T00:00:00.000Z');
 
 async function textOf(vault: Vault, name: string): Promise<string | null> {
-  const secret = await vault.get(name);
+  const secret = await vault.get(name, toNobody);
   return secret === null ? null : reveal(secret, 'test').toString();
 }
 
@@ -37,7 +37,7 @@ describe('vault', () => {
     const [first, second] = [canary(), canary()];
     const { path, vault } = await filled(t, first);
     assert.equal(await textOf(vault, 'token'), first);
-    assert.equal((await vault.get('token'))?.label, 'vault:token');
+    assert.equal((await vault.get('token', toNobody))?.label, 'vault:token');
     await vault.rotate('token', seal(second), later);
     await vault.set('constructor', seal(Buffer.from([0, 255, 10])), now);
     const again = await Vault.open(path, {});
@@ -46,9 +46,9 @@ describe('vault', () => {
       { name: 'constructor', created: now.toISOString(), updated: now.toISOString() },
       { name: 'token', created: now.toISOString(), updated: later.toISOString() },
     ]);
-    await again.remove('token');
-    assert.equal(await vault.get('token'), null);
-    assert.equal(await vault.get('toString'), null);
+    await again.remove('token', now);
+    assert.equal(await vault.get('token', toNobody), null);
+    assert.equal(await vault.get('toString', toNobody), null);
     assert.equal(await vault.has('constructor'), true);
   });
 
@@ -57,7 +57,7 @@ describe('vault', () => {
     const { path, vault } = await filled(t, value);
     await fails(() => vault.set('token', seal(value), now), 'credential', /exists already/, [value]);
     await fails(() => vault.rotate('other', seal(value), now), 'credential', /not in the vault/, [value]);
-    await fails(() => vault.remove('other'), 'credential', /not in the vault/);
+    await fails(() => vault.remove('other', now), 'credential', /not in the vault/);
     await fails(() => Vault.create(path, { kind: 'key-file' }), 'credential', /exists already/);
     await fails(() => Vault.open(directory(t), {}), 'credential', /there is no vault/);
   });
@@ -79,10 +79,10 @@ describe('vault', () => {
     await (await Vault.open(path, {})).rotate('token', seal(fresh), later);
     assert.equal(await textOf(vault, 'token'), fresh);
     unlinkSync(file);
-    await fails(() => vault.get('token'), 'credential', /the vault is gone/);
+    await fails(() => vault.get('token', toNobody), 'credential', /the vault is gone/);
     unlinkSync(join(path, 'vault.key'));
     await Vault.create(path, { kind: 'key-file' });
-    await fails(() => vault.get('token'), 'credential', /replaced by another/);
+    await fails(() => vault.get('token', toNobody), 'credential', /replaced by another/);
   });
 
   test('a crash before the rename leaves the old vault; before the vault, a usable key', async (t) => {

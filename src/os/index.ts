@@ -3,4 +3,5 @@ export { replaceProcess } from './exec.ts';
 export { type HardeningReport, harden, type Measure } from './harden.ts';
 export { lockFile, tryLockFile, unlockFile } from './lock.ts';
 export { type TcpPeer, tcpPeer, type UnixPeer, unixPeer } from './peer.ts';
+export { filledPipe } from './pipe.ts';
 export { processStart } from './process.ts';

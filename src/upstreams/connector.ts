@@ -7,6 +7,7 @@ import { openHttp } from './http/http.ts';
 import { openSse } from './http/sse.ts';
 import type { ToolHeaders } from './http/tool-headers.ts';
 import type { Guard } from './stdio/launch.ts';
+import type { FileGuard } from './stdio/private-files.ts';
 import { openStdio, type StdioPorts, type StdioSpec } from './stdio/stdio.ts';
 import type { OpenTransport } from './transport.ts';
 
@@ -17,7 +18,7 @@ export type TransportSpec =
 export interface ConnectorPorts {
   readonly acquire: (ref: CredentialRef) => Promise<Secret>;
   readonly scrubber: Scrubber;
-  readonly guard: Guard;
+  readonly guard: Guard & FileGuard;
   /** The daemon's environment, from which the allow-list picks. */
   readonly env: NodeJS.ProcessEnv;
   /** A private directory of ours; each child gets an empty one in it. */
@@ -100,6 +101,7 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
     open: (session) => {
       const http: HttpPorts = {
         acquire: ports.acquire,
+        scrubber: ports.scrubber,
         messageBytes: ports.messageBytes,
         shared,
         problem,

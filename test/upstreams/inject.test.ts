@@ -74,7 +74,7 @@ test('headers: literals, secrets and the bearer, each under its own name', () =>
   const { headers, labels } = injectHeaders(
     { 'X-Team': 'blue' },
     { 'X-Key': seal(canary), Cookie: seal('café=1', 'env:COOKIE') },
-    seal(canary, 'vault:door'),
+    { bearer: seal(canary, 'vault:door') },
   );
   assert.deepEqual(headers, {
     'X-Team': 'blue',
@@ -100,7 +100,7 @@ test('C1 a secret that would be more or less than one header value is refused, w
   for (const [value, expected] of bad)
     for (const run of [
       () => injectHeaders({}, { 'X-Key': seal(value) }),
-      () => injectHeaders({}, {}, seal(value)),
+      () => injectHeaders({}, {}, { bearer: seal(value) }),
     ]) {
       const failure = refusal(run);
       assert.equal(failure.kind, 'credential');
@@ -113,8 +113,14 @@ test('C1 a secret that would be more or less than one header value is refused, w
 test('headers that are given twice, are the transport’s own or are none are refused', () => {
   const runs: [() => unknown, RegExp][] = [
     [() => injectHeaders({ 'x-key': 'a' }, { 'X-Key': seal(canary) }), /X-Key is given twice/],
-    [() => injectHeaders({ authorization: 'a' }, {}, seal(canary)), /Authorization is given twice/],
-    [() => injectHeaders({}, { AUTHORIZATION: seal(canary) }, seal(canary)), /Authorization is given twice/],
+    [
+      () => injectHeaders({ authorization: 'a' }, {}, { bearer: seal(canary) }),
+      /Authorization is given twice/,
+    ],
+    [
+      () => injectHeaders({}, { AUTHORIZATION: seal(canary) }, { bearer: seal(canary) }),
+      /Authorization is given twice/,
+    ],
     [() => injectHeaders({ 'X Key': 'a' }, {}), /not the name of a header/],
     [() => injectHeaders({}, { 'X-Key\r\nX': seal(canary) }), /not the name of a header/],
     [() => injectHeaders({ 'X-Key': 'a\r\nb' }, {}), /X-Key contains a line break/],

@@ -87,7 +87,7 @@ class Rig {
     this.supervisor = new Supervisor(spec, {
       acquire: () => this.acquire(),
       scrubber: new Scrubber(),
-      guard: { guardGroup: () => {}, releaseGroup: () => {} },
+      guard: { guardGroup: () => {}, releaseGroup: () => {}, guardFile: () => {}, releaseFile: () => {} },
       env: process.env,
       workDirectory: join(directory, 'work'),
       messageBytes: limits.answerBytes,

@@ -62,7 +62,7 @@ export class World {
     this.#upstreams = new Upstreams([spec], {
       acquire: () => Promise.reject(new Error('no credentials here')),
       scrubber: new Scrubber(),
-      guard: { guardGroup: () => {}, releaseGroup: () => {} },
+      guard: { guardGroup: () => {}, releaseGroup: () => {}, guardFile: () => {}, releaseFile: () => {} },
       env: process.env,
       workDirectory: join(directory, 'work'),
       messageBytes: options.messageBytes ?? limits.answerBytes,

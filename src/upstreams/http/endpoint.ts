@@ -4,10 +4,11 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { type CredentialRef, formatCredentialRef } from '../../credentials/ref.ts';
+import type { Scrubber } from '../../credentials/scrubber.ts';
 import type { Secret } from '../../credentials/secret.ts';
 import { Failure, type Refusal, refuse } from '../../errors.ts';
 import { limits } from '../../limits.ts';
-import { injectHeaders } from '../inject.ts';
+import { type Composed, derivedSecrets, injectHeaders } from '../inject.ts';
 import { describeMissing } from '../refusals.ts';
 import { type Ask, Exchange, type Head, type Reply } from './exchange.ts';
 import { ToolHeaders } from './tool-headers.ts';
@@ -18,14 +19,20 @@ export interface HttpSpec {
   readonly url: string;
   /** Header fields that are not secret. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Header field → credential that is its whole value. */
+  /** Header field → credential that is its whole value, or what its template has room for. */
   readonly secrets: Readonly<Record<string, CredentialRef>>;
+  /** Header field of `secrets` → value with `{}` once. */
+  readonly templates?: Readonly<Record<string, string>>;
   /** Goes into `Authorization: Bearer …`. */
   readonly bearer?: CredentialRef | null;
+  /** Goes into `Authorization: Basic …`. */
+  readonly basic?: { readonly username: string; readonly password: CredentialRef } | null;
 }
 
 export interface HttpPorts {
   readonly acquire: (ref: CredentialRef) => Promise<Secret>;
+  /** Told, before it is sent, what is derived from credentials and gives them away. */
+  readonly scrubber: Pick<Scrubber, 'add'>;
   readonly shared: HttpShared;
   /** Of one message of the upstream; beyond it that message alone is lost. */
   readonly messageBytes: number;
@@ -58,7 +65,7 @@ export function shareHttp(url: string, tools = new ToolHeaders()): HttpShared {
   return { agent, tools, close: () => agent.destroy() };
 }
 
-type Secrets = { readonly fields: Readonly<Record<string, Secret>>; readonly bearer: Secret | undefined };
+type Secrets = { readonly fields: Readonly<Record<string, Secret>>; readonly composed: Composed };
 
 export interface Handle {
   /** Ends it; its reply hears nothing more. */
@@ -89,6 +96,7 @@ export class Endpoint {
     this.#ports = ports;
     this.#secrets = secrets;
     this.labels = this.#inject(secrets).labels;
+    this.#learn(secrets);
   }
 
   /** Acquires the credentials; connects to nothing yet. */
@@ -203,8 +211,12 @@ export class Endpoint {
     return refuse('upstream_unavailable', `upstream ${name} answered HTTP ${status}`, data);
   }
 
-  #inject({ fields, bearer }: Secrets): { headers: Record<string, string>; labels: string[] } {
-    return injectHeaders(this.#spec.headers, fields, bearer);
+  #inject({ fields, composed }: Secrets): { headers: Record<string, string>; labels: string[] } {
+    return injectHeaders(this.#spec.headers, fields, composed);
+  }
+
+  #learn({ fields, composed }: Secrets): void {
+    for (const derived of derivedSecrets(fields, composed)) this.#ports.scrubber.add(derived);
   }
 
   /** Whether there are other credentials than `used` now; requests that are refused together ask for them once. */
@@ -222,6 +234,7 @@ export class Endpoint {
       const fresh = await acquireAll(this.#spec, this.#ports, () => {});
       const before = JSON.stringify(this.#inject(used).headers);
       if (JSON.stringify(this.#inject(fresh).headers) === before) return false;
+      this.#learn(fresh);
       this.#secrets = fresh;
       return true;
     } catch (error) {
@@ -256,6 +269,10 @@ async function acquireAll(
   };
   const fields: [string, Secret][] = [];
   for (const [field, ref] of Object.entries(spec.secrets)) fields.push([field, await acquire(ref)]);
-  const bearer = spec.bearer == null ? undefined : await acquire(spec.bearer);
-  return { fields: Object.fromEntries(fields), bearer };
+  const composed: Composed = {
+    templates: spec.templates ?? {},
+    bearer: spec.bearer == null ? undefined : await acquire(spec.bearer),
+    basic: spec.basic == null ? undefined : { ...spec.basic, password: await acquire(spec.basic.password) },
+  };
+  return { fields: Object.fromEntries(fields), composed };
 }

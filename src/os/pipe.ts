@@ -6,6 +6,10 @@ import { errorName, native } from './native.ts';
 const F_SETFD = 2;
 const F_SETFL = 4;
 const FD_CLOEXEC = 1;
+/** Linux. */
+const F_SETPIPE_SZ = 1031;
+/** What a pipe holds by default (pipe(7)). */
+const CAPACITY = 64 * 1024;
 
 function control(fd: number, command: number, value: number): void {
   if (native.fcntl(fd, command, 'int', value) === -1)
@@ -15,7 +19,7 @@ function control(fd: number, command: number, value: number): void {
 /**
  * A pipe that holds `bytes` and whose writing end is closed: what is read from it ends after them. Nothing of it waits,
  * for what a pipe cannot hold at once is refused.
- * @param bytes at most 64 KiB, which is what pipes hold (pipe(7)), unless the user has very many of them
+ * @param bytes at most 64 KiB, on Linux 1 MiB (fs.pipe-max-size); less for a user who has very many pipes
  * @returns its reading end, for the caller to pass on and to close; not inherited by other children
  */
 export function filledPipe(bytes: Buffer): number {
@@ -25,6 +29,7 @@ export function filledPipe(bytes: Buffer): number {
   try {
     for (const end of ends) control(end, F_SETFD, FD_CLOEXEC);
     control(writing, F_SETFL, constants.O_WRONLY | constants.O_NONBLOCK);
+    if (bytes.length > CAPACITY && process.platform === 'linux') control(writing, F_SETPIPE_SZ, bytes.length);
     for (let written = 0; written < bytes.length; ) written += writeSync(writing, bytes, written);
     return reading;
   } catch (error) {

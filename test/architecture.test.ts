@@ -53,6 +53,7 @@ function roomOf(file: string): string {
 const arrows: Readonly<Record<string, string>> = {
   'credentials → os': 'the vault is locked between processes',
   'upstreams → credentials': 'secrets are acquired and injected where a call leaves',
+  'upstreams → os': 'a pipe carries a secret into a child',
   'proxy → auth': 'the front desk asks who and whether',
   'proxy → upstreams': 'the front desk routes a grant',
   'cli → agents': 'a command may run the agent’s side',
@@ -145,6 +146,8 @@ const revealers: Readonly<Record<string, string>> = {
   'credentials/secret.ts': 'keeps the values and says, in a comment, who opens them',
   'credentials/vault.ts': 'encrypts values',
   'upstreams/inject.ts': 'puts values into one child’s environment, or the headers of requests to one origin',
+  'upstreams/stdio/descriptors.ts': 'puts values into pipes that one child inherits',
+  'upstreams/stdio/private-files.ts': 'puts values into files of one child',
 };
 
 function filesNaming(pattern: RegExp): string[] {

@@ -1,7 +1,7 @@
 /** `ostiary config`: check the configuration, find it, start one. Reads files and asks nobody; runs without a daemon. */
 import { existsSync, readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { placementsOf } from '../config/credentials.ts';
+import { type Placement, placementsOf } from '../config/credentials.ts';
 import { exampleConfig } from '../config/example.ts';
 import { loadConfig, locateConfig } from '../config/load.ts';
 import { ConfigError, formatProblems } from '../config/problem.ts';
@@ -44,14 +44,25 @@ function summarize(config: Config) {
       transport: upstream.transport,
       lifecycle: upstream.lifecycle,
       ...(upstream.transport === 'stdio' ? { command: upstream.command } : { url: endpointOf(upstream.url) }),
-      secrets: Object.fromEntries(
-        placementsOf(upstream).map(({ into, ref }) => [into, formatCredentialRef(ref)]),
-      ),
+      secrets: placementsOf(upstream).map(({ into, ref, as }) => ({
+        into,
+        from: formatCredentialRef(ref),
+        as,
+      })),
     })),
     profiles: [...config.profiles.values()].map(({ name, rules }) => ({ name, rules: rules.map(ruleText) })),
     warnings: configWarnings(config),
   };
 }
+
+const MANNER: Readonly<Record<Placement['as'], string>> = {
+  value: '',
+  template: ', in a template',
+  bearer: ', as Bearer',
+  basic: ', as the password of Basic',
+  file: ', in a file',
+  descriptor: ', from a descriptor',
+};
 
 function printSummary({ file, upstreams, profiles, warnings }: ReturnType<typeof summarize>): void {
   print(file === null ? 'no configuration file; the configuration is empty' : `${file}: ok`);
@@ -59,7 +70,7 @@ function printSummary({ file, upstreams, profiles, warnings }: ReturnType<typeof
     print(
       `upstream ${name}: ${'url' in one ? one.url : one.command}${lifecycle === 'session' ? '' : ` (${lifecycle})`}`,
     );
-    for (const [into, ref] of Object.entries(secrets)) print(`  ${into} from ${ref}`);
+    for (const { into, from, as } of secrets) print(`  ${into} from ${from}${MANNER[as]}`);
   }
   for (const { name, rules } of profiles) {
     print(`profile ${name}:${rules.length === 0 ? ' nothing is allowed' : ''}`);

@@ -25,6 +25,7 @@ import { tryLockFile, unlockFile } from '../os/index.ts';
 import { runtimeDirectory, stateDirectory, version } from '../paths.ts';
 import { ControlClient } from './control.ts';
 import { daemonFlags, referencedVariables } from './daemon-process.ts';
+import { packVariables } from './handover.ts';
 import { prepareKeychain } from './keychain.ts';
 import { mainFile } from './main-file.ts';
 import { residentDaemon } from './resident-daemon.ts';
@@ -102,6 +103,7 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
   const passphrase = await passphraseFor(config, choice);
   await prepareKeychain(config, (line) => void process.stderr.write(`ostiary: ${line}\n`));
   await prepareVault(config, choice);
+  const variables = packVariables(process.env, referencedVariables(config));
   const logFile = join(privateDirectory(stateDirectory(process.env)), 'daemon.log');
   const log = openSync(logFile, 'a', 0o600);
   const logStart = fstatSync(log).size;
@@ -113,20 +115,22 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
       ? []
       : ['--config', locateConfig({ config: choice.config, env: process.env }).file]),
     ...(passphrase === null ? [] : ['--passphrase-fd', '3']),
+    ...(variables === null ? [] : ['--env-fd', '4']),
     ...(privateTo === undefined ? [] : ['--private', privateTo]),
   ];
-  const env = daemonEnvironment(process.env, referencedVariables(config));
   const child = spawn(process.execPath, args, {
     cwd: '/',
-    env: sealedForSpawn(env),
+    env: sealedForSpawn(daemonEnvironment(process.env, [])),
     // A Ctrl-C in the terminal is for the agent; the daemon ends after it.
     detached: true,
-    stdio: ['pipe', 'pipe', log, 'pipe'],
+    stdio: ['pipe', 'pipe', log, 'pipe', 'pipe'],
   });
   closeSync(log);
-  const gift = child.stdio[3] as Writable;
-  gift.on('error', () => {});
-  gift.end(passphrase ?? undefined);
+  for (const [index, gift] of [passphrase, variables].entries()) {
+    const to = child.stdio[3 + index] as Writable;
+    to.on('error', () => {});
+    to.end(gift ?? undefined);
+  }
   const lifeline = child.stdin as Writable;
   lifeline.on('error', () => {});
   const exited = new Promise<void>((resolve) => {
@@ -137,6 +141,7 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
   const line = await firstLine(child.stdout as Readable);
   clearTimeout(timer);
   passphrase?.fill(0);
+  variables?.fill(0);
   if (line === null || !line.startsWith('{')) throw lastWords(logFile, logStart);
   return { ready: JSON.parse(line) as Ready, pid: child.pid as number, lifeline, exited };
 }

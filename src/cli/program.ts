@@ -51,11 +51,25 @@ const loaders: Readonly<Record<string, () => Promise<Command>>> = {
   demo: async () => (await import('./demo.ts')).demoCommand(),
 };
 
+/** Commands whose environment or memory may hold a secret: `env:` references, what is typed, what is piped in. */
+const mayHoldSecrets: ReadonlySet<string> = new Set(['run', 'up', 'list', 'call', 'secret', 'vault']);
+
+/** Before anything is read or started. The daemon does more, for itself alone: `run` hands nothing of this to its agent. */
+async function hideSecrets(): Promise<void> {
+  const { hide } = await import('../os/index.ts');
+  const open = hide().find(({ measure, inForce }) => measure === 'inspector' && !inForce);
+  if (open !== undefined && process.platform !== 'win32')
+    process.stderr.write(
+      `ostiary: warning: the inspector of this command is ${open.detail}: its environment and memory can be read\n`,
+    );
+}
+
 function everyCommand(command: Command): Command[] {
   return [command, ...command.commands.flatMap((one) => everyCommand(one))];
 }
 
 export async function runProgram(argv: readonly string[]): Promise<void> {
+  if (mayHoldSecrets.has(argv[0] ?? '') && !argv.includes('--help')) await hideSecrets();
   const program = new Command('ostiary')
     .description('keeps the door and holds the keys: agents use MCP servers and never hold the credentials')
     .version(version)

@@ -6,9 +6,10 @@ import type { Config } from '../config/types.ts';
 import { keychainFor } from '../credentials/keychain/keychain.ts';
 import { daemonEnvironment, isCleanDaemonEnvironment } from '../environment.ts';
 import { exitCodes, Failure } from '../errors.ts';
-import { harden, replaceProcess } from '../os/index.ts';
+import { filledPipe, harden, replaceProcess } from '../os/index.ts';
 import { runtimeDirectory, stateDirectory } from '../paths.ts';
 import { daemonFlags, referencedVariables } from './daemon-process.ts';
+import { packVariables, unpackVariables } from './handover.ts';
 import { logWriter } from './log-output.ts';
 import { mainFile } from './main-file.ts';
 import { passphraseFdOption, unlockBy } from './vault.ts';
@@ -16,20 +17,30 @@ import { passphraseFdOption, unlockBy } from './vault.ts';
 interface ServeOptions {
   readonly config?: string;
   readonly passphraseFd?: string;
+  readonly envFd?: string;
   readonly private?: string;
 }
 
-/** Leaves the caller's environment behind, and with it whatever NODE_OPTIONS or a loader variable would do (I1). */
-function reexecuteCleanly(config: Config, passphraseFd: number | undefined): void {
-  const names = referencedVariables(config);
+/**
+ * Leaves the caller's environment behind, and with it whatever NODE_OPTIONS or a loader variable would do (I1). What
+ * `env:` references name goes on through a pipe: it would stay readable in `/proc/PID/environ` until we are hardened.
+ */
+function reexecuteCleanly(config: Config, { passphraseFd, envFd }: ServeOptions): void {
   const flagged = daemonFlags().every((flag) => process.execArgv.includes(flag));
-  if (flagged && isCleanDaemonEnvironment(process.env, names)) return;
-  const argv = [process.execPath, ...daemonFlags(), mainFile, ...process.argv.slice(2)];
+  const variables = envFd === undefined ? packVariables(process.env, referencedVariables(config)) : null;
+  if (flagged && variables === null && isCleanDaemonEnvironment(process.env, [])) return;
+  const pipe = variables === null ? [] : [filledPipe(variables)];
   replaceProcess(
     process.execPath,
-    argv,
-    daemonEnvironment(process.env, names),
-    passphraseFd === undefined ? [] : [passphraseFd],
+    [
+      process.execPath,
+      ...daemonFlags(),
+      mainFile,
+      ...process.argv.slice(2),
+      ...pipe.flatMap((fd) => ['--env-fd', String(fd)]),
+    ],
+    daemonEnvironment(process.env, []),
+    [...pipe, ...[passphraseFd, envFd].flatMap((fd) => (fd === undefined ? [] : [Number(fd)]))],
   );
 }
 
@@ -44,20 +55,20 @@ async function serve(options: ServeOptions): Promise<void> {
   // Several private daemons run at once: a fixed port is for the resident one.
   const config: Config = options.private === undefined ? file : { ...file, listen: { port: 0 } };
   if (options.private !== undefined) checkEmpty(options.private);
-  const passphraseFd = options.passphraseFd === undefined ? undefined : Number(options.passphraseFd);
-  reexecuteCleanly(config, passphraseFd);
+  reexecuteCleanly(config, options);
   // Loaded here, not above: whoever is re-executed would load it twice.
   const { Daemon } = await import('../daemon.ts');
   const hardening = harden();
   // A signal between exec and now may have opened the inspector, and with it this process to every local user (A6).
   if (hardening.some(({ measure, inForce }) => measure === 'inspector' && !inForce))
     throw new Failure('daemon', 'the inspector of this process is open', { hint: 'start it again' });
+  const variables = options.envFd === undefined ? {} : unpackVariables(options.envFd);
   const runtime = options.private ?? runtimeDirectory(process.env);
   const daemon = await Daemon.start({
     config,
     stateDirectory: stateDirectory(process.env),
     runtimeDirectory: runtime,
-    env: process.env,
+    env: { ...process.env, ...variables },
     // An agent's call is no reason to show a prompt of the keychain.
     unlock: { ...unlockBy(options), keychain: keychainFor(process.env) },
     hardening,
@@ -85,6 +96,7 @@ export function serveCommand(): Command {
     .description('run the daemon in the foreground; prints one line of JSON when it is ready')
     .option('--config <file>', 'configuration file')
     .option(...passphraseFdOption)
+    .option('--env-fd <n>', 'read what env: references name, as a JSON object, from this descriptor')
     .option('--private <directory>', 'end with standard input, and keep sockets in this directory')
     .action(serve);
 }

@@ -6,6 +6,7 @@ import { parseDuration } from './duration.ts';
 import { frozenMap, frozenRecord } from './frozen.ts';
 import { parseSize } from './size.ts';
 import type {
+  BasicConfig,
   Config,
   HelperConfig,
   HttpUpstreamConfig,
@@ -16,8 +17,12 @@ import type {
 } from './types.ts';
 
 /** The file as `config.schema.json` describes it. */
+type RawReferences = Readonly<Record<string, string>>;
+
+/** A reference, or one with what stands around its secret. */
+type RawHeader = string | { readonly from: string; readonly template: string };
+
 interface RawCommon {
-  readonly secrets?: Readonly<Record<string, string>>;
   readonly lifecycle?: UpstreamConfig['lifecycle'];
   readonly era?: UpstreamConfig['era'];
   readonly start_timeout?: string;
@@ -31,13 +36,18 @@ interface RawStdio extends RawCommon {
   readonly command: string;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  readonly secrets?: RawReferences;
+  readonly files?: RawReferences;
+  readonly fds?: RawReferences;
 }
 
 interface RawHttp extends RawCommon {
   readonly url: string;
   readonly transport?: HttpUpstreamConfig['transport'];
   readonly headers?: Readonly<Record<string, string>>;
+  readonly secrets?: Readonly<Record<string, RawHeader>>;
   readonly bearer?: string;
+  readonly basic?: { readonly username: string; readonly password: string };
 }
 
 interface RawHelper {
@@ -90,8 +100,12 @@ function reference(text: string): CredentialRef {
   return Object.freeze(ref);
 }
 
-function references(raw: RawCommon['secrets'] = {}): Readonly<Record<string, CredentialRef>> {
+function references(raw: RawReferences = {}): Readonly<Record<string, CredentialRef>> {
   return frozenRecord(Object.entries(raw).map(([key, text]) => [key, reference(text)] as const));
+}
+
+function basic({ username, password }: { username: string; password: string }): BasicConfig {
+  return Object.freeze({ username, password: reference(password) });
 }
 
 /** Sorted by precedence; among globs of one length the file's order counts. */
@@ -113,22 +127,32 @@ function upstream(name: string, raw: RawStdio | RawHttp): UpstreamConfig {
     idleTimeoutMs:
       raw.idle_timeout === 'never' ? null : milliseconds(raw.idle_timeout, limits.upstreamIdleMs),
     maxChildren: raw.max_children ?? limits.childrenPerUpstream,
-    secrets: references(raw.secrets),
   };
-  if ('url' in raw)
+  if ('url' in raw) {
+    const headers = Object.entries(raw.secrets ?? {});
+    const from = (each: RawHeader): string => (typeof each === 'string' ? each : each.from);
     return Object.freeze({
       ...common,
       transport: raw.transport ?? 'http',
       url: new URL(raw.url).href,
       headers: literals(raw.headers),
+      secrets: references(Object.fromEntries(headers.map(([name, each]) => [name, from(each)]))),
+      templates: frozenRecord(
+        headers.flatMap(([name, each]) => (typeof each === 'string' ? [] : [[name, each.template] as const])),
+      ),
       bearer: raw.bearer === undefined ? null : reference(raw.bearer),
+      basic: raw.basic === undefined ? null : basic(raw.basic),
     });
+  }
   return Object.freeze({
     ...common,
     transport: 'stdio' as const,
     command: raw.command === 'node' ? process.execPath : raw.command,
     args: list(raw.args),
     env: literals(raw.env),
+    secrets: references(raw.secrets),
+    files: references(raw.files),
+    fds: references(raw.fds),
   });
 }
 

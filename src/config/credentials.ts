@@ -6,12 +6,28 @@ export interface Placement {
   /** The environment variable or the header. */
   readonly into: string;
   readonly ref: CredentialRef;
+  /** How it is there: as the value itself, as part of one, or as what the value leads to. */
+  readonly as: 'value' | 'template' | 'bearer' | 'basic' | 'file' | 'descriptor';
+}
+
+function placed(refs: Readonly<Record<string, CredentialRef>>, as: Placement['as']): Placement[] {
+  return Object.entries(refs).map(([into, ref]) => ({ into, ref, as }));
 }
 
 export function placementsOf(upstream: UpstreamConfig): Placement[] {
-  const placed = Object.entries(upstream.secrets).map(([into, ref]) => ({ into, ref }));
-  if (upstream.transport === 'stdio' || upstream.bearer === null) return placed;
-  return [...placed, { into: 'Authorization', ref: upstream.bearer }];
+  if (upstream.transport === 'stdio')
+    return [
+      ...placed(upstream.secrets, 'value'),
+      ...placed(upstream.files, 'file'),
+      ...placed(upstream.fds, 'descriptor'),
+    ];
+  const { secrets, templates, bearer, basic } = upstream;
+  const headers = placed(secrets, 'value').map(
+    (each): Placement => (Object.hasOwn(templates, each.into) ? { ...each, as: 'template' } : each),
+  );
+  if (bearer !== null) headers.push({ into: 'Authorization', ref: bearer, as: 'bearer' });
+  if (basic !== null) headers.push({ into: 'Authorization', ref: basic.password, as: 'basic' });
+  return headers;
 }
 
 /** Of all upstreams; one that several use appears as often. */

@@ -8,7 +8,8 @@ import { matchGlob } from '../glob.ts';
 import { parseDuration } from './duration.ts';
 import { describe, type Finding } from './finding.ts';
 import { judgeGitUrl, judgeHeader, judgeUrl } from './http.ts';
-import { judgeReference, looksLikeReference } from './references.ts';
+import { judgeLiteral, type Literal, type Names } from './literals.ts';
+import { judgeReference } from './references.ts';
 import { parseSize } from './size.ts';
 import { type Pointer, pointerTo } from './source.ts';
 import { didYouMean } from './suggest.ts';
@@ -48,11 +49,14 @@ function* executable({ value, pointer }: Entry, expected: string): Generator<Fin
   yield { pointer, at: 'value', message };
 }
 
-/** Literals reach the child as they are; a reference among them would send its own text, or a secret into argv (A5). */
-function* literals(values: readonly Entry[], hint: string): Generator<Finding> {
-  for (const { value, pointer } of values)
-    if (typeof value === 'string' && looksLikeReference(value))
-      yield { pointer, at: 'value', message: `expected literal text, got a credential reference; ${hint}` };
+const NO_NAMES: Names = { secret: new Set(), pointing: new Set() };
+
+/** Literals go out as they are: a reference among them would send its own text, or a secret into argv (A5). */
+function* literals(values: readonly Entry[], place: Literal, names: Names = NO_NAMES): Generator<Finding> {
+  for (const { value, pointer } of values) {
+    const message = typeof value === 'string' ? judgeLiteral(value, place, names) : null;
+    if (message !== null) yield { pointer, at: 'value', message };
+  }
 }
 
 function* duration({ value, pointer }: Entry, orElse = ''): Generator<Finding> {
@@ -94,7 +98,7 @@ function* purpose(entry: Entry): Generator<Finding> {
 function* helper(entry: Entry): Generator<Finding> {
   const [command, ...args] = children(entry, 'command');
   if (command) yield* executable(command, 'the absolute path of an executable');
-  yield* literals([...args, ...children(entry, 'env')], 'a helper receives no secrets');
+  yield* literals([...args, ...children(entry, 'env')], 'helper');
   yield* duration(member(entry, 'timeout'));
   yield* duration(member(entry, 'ttl'));
   yield* purpose(entry);
@@ -109,8 +113,11 @@ function* size({ value, pointer }: Entry): Generator<Finding> {
 
 /** What only a server of the other kind has: it would be read by nobody. */
 const FOREIGN = {
-  stdio: { keys: ['transport', 'headers', 'bearer'], message: 'expected a key of an upstream with command' },
-  http: { keys: ['args', 'env'], message: 'expected a key of an upstream with url' },
+  stdio: {
+    keys: ['transport', 'headers', 'bearer', 'basic'],
+    message: 'expected a key of an upstream with command',
+  },
+  http: { keys: ['args', 'env', 'files', 'fds'], message: 'expected a key of an upstream with url' },
 } as const;
 
 function* foreignKeys(entry: Entry, kind: 'stdio' | 'http'): Generator<Finding> {
@@ -133,28 +140,55 @@ function* secretValue({ value, pointer }: Entry, helpers: Helpers): Generator<Fi
   if (message !== null) yield { pointer, at: 'value', message };
 }
 
+/** Everything of an upstream that is to be a credential reference, wherever it stands. */
+function referenceEntries(entry: Entry): Entry[] {
+  const secrets = children(entry, 'secrets').map((each) => (isMap(each.value) ? member(each, 'from') : each));
+  return [
+    ...secrets,
+    ...children(entry, 'files'),
+    ...children(entry, 'fds'),
+    member(entry, 'bearer'),
+    member(member(entry, 'basic'), 'password'),
+  ];
+}
+
 function* stdio(entry: Entry): Generator<Finding> {
   yield* foreignKeys(entry, 'stdio');
   const command = member(entry, 'command');
   if (command.value !== 'node') yield* executable(command, 'an absolute path, or the word node');
-  yield* literals(children(entry, 'args'), 'arguments hold no secrets; name it under secrets');
-  yield* literals(children(entry, 'env'), 'name it under secrets');
-  const env = new Set(children(entry, 'env').map(({ key }) => key));
-  for (const { key, pointer } of children(entry, 'secrets'))
-    if (env.has(key))
-      yield { pointer, at: 'key', message: 'expected a variable in either env or secrets, got it in both' };
+  const keys = (...maps: string[]): string[] =>
+    maps.flatMap((map) => children(entry, map)).map(({ key }) => key);
+  const names = { secret: new Set(keys('secrets')), pointing: new Set(keys('files', 'fds')) };
+  yield* literals([command], 'command', names);
+  yield* literals(children(entry, 'args'), 'argument', names);
+  yield* literals(children(entry, 'env'), 'variable', names);
+  const taken = new Map<string, string>();
+  for (const map of ['env', 'secrets', 'files', 'fds'])
+    for (const { key, pointer } of children(entry, map)) {
+      const other = taken.get(key);
+      taken.set(key, map);
+      if (other !== undefined && other !== map)
+        yield {
+          pointer,
+          at: 'key',
+          message: `expected a variable in either ${other} or ${map}, got it in both`,
+        };
+    }
 }
 
 /** Names of headers are compared without case: `X-Key` twice is one header with two values. */
 function* headers(entry: Entry): Generator<Finding> {
   const seen = new Set<string>();
-  if (member(entry, 'bearer').value !== undefined) seen.add('authorization');
+  const [bearer, basic] = [member(entry, 'bearer'), member(entry, 'basic')];
+  if (bearer.value !== undefined && basic.value !== undefined)
+    yield { pointer: basic.pointer, at: 'key', message: 'expected either bearer or basic, got both' };
+  if (bearer.value !== undefined || basic.value !== undefined) seen.add('authorization');
   for (const under of ['headers', 'secrets'] as const)
     for (const { key, pointer } of children(entry, under)) {
       const name = key.toLowerCase();
       const twice =
         name === 'authorization'
-          ? 'expected either bearer or an Authorization header, got both'
+          ? `expected either ${basic.value === undefined ? 'bearer' : 'basic'} or an Authorization header, got both`
           : 'expected each header once, in whatever case, got it again';
       const message = judgeHeader(key, under) ?? (seen.has(name) ? twice : null);
       if (message !== null) yield { pointer, at: 'key', message };
@@ -163,11 +197,15 @@ function* headers(entry: Entry): Generator<Finding> {
 }
 
 function* http(entry: Entry): Generator<Finding> {
-  const { value, pointer } = member(entry, 'url');
+  const url = member(entry, 'url');
+  const { value, pointer } = url;
   const message = typeof value === 'string' ? judgeUrl(value) : null;
   if (message !== null) yield { pointer, at: 'value', message };
+  yield* literals([url], 'url');
   yield* foreignKeys(entry, 'http');
-  yield* literals(children(entry, 'headers'), 'name it under secrets');
+  yield* literals(children(entry, 'headers'), 'header');
+  for (const each of children(entry, 'secrets')) yield* literals([member(each, 'template')], 'header');
+  yield* literals([member(member(entry, 'basic'), 'username')], 'header');
   yield* headers(entry);
 }
 
@@ -180,8 +218,7 @@ function* upstream(entry: Entry, helpers: Helpers): Generator<Finding> {
     yield { pointer: entry.pointer, at: 'key', child: 'command', message: `${choice}, got neither` };
   if (has('url')) yield* http(entry);
   else yield* stdio(entry);
-  for (const each of children(entry, 'secrets')) yield* secretValue(each, helpers);
-  yield* secretValue(member(entry, 'bearer'), helpers);
+  for (const each of referenceEntries(entry)) yield* secretValue(each, helpers);
   yield* duration(member(entry, 'start_timeout'));
   yield* duration(member(entry, 'call_timeout'));
   for (const each of children(entry, 'tool_timeouts')) yield* duration(each);
@@ -220,7 +257,7 @@ export function* checkRules(value: unknown): Generator<Finding> {
   const names = upstreams.map(({ key }) => key);
   const secret = new Set<string>();
   for (const each of upstreams)
-    for (const { value: text } of [...children(each, 'secrets'), member(each, 'bearer')]) {
+    for (const { value: text } of referenceEntries(each)) {
       const ref = typeof text === 'string' ? parseCredentialRef(text) : null;
       if (ref?.source === 'env') secret.add(ref.name);
     }

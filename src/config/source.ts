@@ -101,16 +101,18 @@ function inspect(tokens: readonly Token[], report: (offset: number, message: str
 
 /**
  * May a key be shown in an error? A key without a value, `{TOKEN: vault:x, ghp_…}`, can be a secret that slipped out of
- * its place, and so can everything that lies deeper under `env`, `secrets` and `headers` than the name of a variable.
+ * its place, and so can everything that lies deeper under `env`, `secrets`, `files`, `fds` and `headers` than the name
+ * of a variable, but for the keys of a template.
  */
 function isShown(key: string, empty: boolean, parents: readonly string[]): boolean {
   if (!/^[A-Za-z0-9_.-]{1,64}$/.test(key)) return false;
   // The second name is the user's own: an upstream may be called `env`.
   const literals = parents.findIndex(
-    (each, index) => index !== 1 && ['env', 'secrets', 'headers'].includes(each),
+    (each, index) => index !== 1 && ['env', 'secrets', 'files', 'fds', 'headers'].includes(each),
   );
   if (literals < 0) return !empty || /^[a-z_-]{1,16}$/.test(key);
-  return literals === parents.length - 1 && !empty;
+  const own = parents[literals] === 'secrets' && ['from', 'template'].includes(key);
+  return (literals === parents.length - 1 && !empty) || (literals === parents.length - 2 && own);
 }
 
 function labelOf(parent: string, key: string | number, shown: boolean): string {

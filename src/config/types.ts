@@ -34,8 +34,19 @@ export interface StdioUpstreamConfig extends CommonUpstreamConfig {
   readonly args: readonly string[];
   /** Literal, non-secret environment variables. */
   readonly env: Readonly<Record<string, string>>;
-  /** Environment variable → where its secret value comes from. */
+  /** Environment variable → where its secret value comes from. A variable stands in one of these four alone. */
   readonly secrets: Readonly<Record<string, CredentialRef>>;
+  /** Environment variable, which holds the path of a private file → where the file's content comes from. */
+  readonly files: Readonly<Record<string, CredentialRef>>;
+  /** Environment variable, which holds the number of a descriptor → where what is read from it comes from. */
+  readonly fds: Readonly<Record<string, CredentialRef>>;
+}
+
+/** `Authorization: Basic` (RFC 7617). */
+export interface BasicConfig {
+  /** Without colon. */
+  readonly username: string;
+  readonly password: CredentialRef;
 }
 
 /** A server at the other end of HTTP. */
@@ -46,10 +57,14 @@ export interface HttpUpstreamConfig extends CommonUpstreamConfig {
   readonly url: string;
   /** Literal, non-secret headers; names in the file's own case, each once in whatever case. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Header → where its whole value comes from; shares no name with `headers`. */
+  /** Header → where its secret comes from; shares no name with `headers`. */
   readonly secrets: Readonly<Record<string, CredentialRef>>;
-  /** Of `Authorization: Bearer`; then `secrets` has no `Authorization`. */
+  /** Header of `secrets` → its value, with `{}` once for the secret; without one the secret is the whole value. */
+  readonly templates: Readonly<Record<string, string>>;
+  /** Of `Authorization: Bearer`; then neither `basic` nor `secrets` has an `Authorization`. */
   readonly bearer: CredentialRef | null;
+  /** Of `Authorization: Basic`; likewise. */
+  readonly basic: BasicConfig | null;
 }
 
 export type UpstreamConfig = StdioUpstreamConfig | HttpUpstreamConfig;

@@ -2,10 +2,11 @@
  * What a correct configuration may still get wrong on this machine: programs that are missing, or that others can
  * replace and so run code with the upstream's secrets; and secrets that may stand in the file itself.
  */
-import { accessSync, constants, realpathSync, statSync } from 'node:fs';
-import { basename } from 'node:path';
+import { accessSync, constants, existsSync, realpathSync, statfsSync, statSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { Failure, formatPlace } from '../errors.ts';
 import { checkAncestors } from '../files.ts';
+import { runtimeDirectory } from '../paths.ts';
 import { credentialRefs } from './credentials.ts';
 import { soundsSecret } from './http.ts';
 import type { Config, HttpUpstreamConfig, StdioUpstreamConfig } from './types.ts';
@@ -43,6 +44,21 @@ function* judgeScript({ command, args }: StdioUpstreamConfig): Generator<string>
     yield `args[${index}]: expected an absolute path; upstreams run in an empty directory`;
 }
 
+/** Types of file systems that keep nothing on a disk: tmpfs and ramfs (statfs(2)). */
+const IN_MEMORY: ReadonlySet<number> = new Set([0x01021994, 0x858458f6]);
+
+/** The nearest directory above `path` that is there decides: what is made in it is on its file system. */
+function isInMemory(path: string): boolean {
+  if (existsSync(path)) return IN_MEMORY.has(statfsSync(path).type);
+  return path !== '/' && isInMemory(dirname(path));
+}
+
+function* judgeFiles({ files }: StdioUpstreamConfig): Generator<string> {
+  const runtime = runtimeDirectory(process.env);
+  if (process.platform === 'linux' && Object.keys(files).length > 0 && !isInMemory(runtime))
+    yield `files: are on a disk while a child runs, for ${runtime} is no memory file system; set XDG_RUNTIME_DIR to one, or use fds`;
+}
+
 /** What may be a secret in the file, for everybody to read who may read it. */
 function* judgeLiterals({ url, headers }: HttpUpstreamConfig): Generator<string> {
   for (const name of Object.keys(headers))
@@ -63,7 +79,10 @@ function* upstreamsAndHelpers(config: Config): Generator<string> {
       const reason = judgeProgram(upstream.command, true);
       if (reason !== null) yield `upstreams.${upstream.name}.command: file ${reason}`;
     }
-    const more = upstream.transport === 'stdio' ? judgeScript(upstream) : judgeLiterals(upstream);
+    const more =
+      upstream.transport === 'stdio'
+        ? [...judgeScript(upstream), ...judgeFiles(upstream)]
+        : judgeLiterals(upstream);
     for (const warning of more) yield `upstreams.${upstream.name}.${warning}`;
   }
 }

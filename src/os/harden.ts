@@ -87,10 +87,18 @@ function restrictUmask(): Measure {
 }
 
 /**
+ * The part of {@link harden} that nothing started by this process inherits: for a command whose environment or memory
+ * holds secrets, and whose children are the user's own.
+ */
+export function hide(): HardeningReport {
+  return [closeInspector(), becomeUndumpable()];
+}
+
+/**
  * Hardens this process for the rest of its life and reports each measure by reading it back. execve(2) undoes all but
  * the umask and the core limit: call it after `replaceProcess`, first thing.
  * @throws {Failure} when koffi is not installed
  */
 export function harden(): HardeningReport {
-  return [closeInspector(), becomeUndumpable(), forbidCores(), restrictUmask()];
+  return [...hide(), forbidCores(), restrictUmask()];
 }

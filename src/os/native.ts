@@ -56,6 +56,7 @@ export const native = {
     'long recv(int fd, void *data, size_t size, int flags)',
   ),
   close: foreign<[Descriptor]>('int close(int fd)'),
+  pipe: foreign<[ends: Int32Array]>('int pipe(void *ends)'),
   flock: foreign<[Descriptor, operation: number]>('int flock(int fd, int operation)'),
   fcntl: foreign<[Descriptor, command: number, type: 'int', value: number]>(
     'int fcntl(int fd, int command, ...)',

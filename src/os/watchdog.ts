@@ -11,9 +11,11 @@ import { sealedForSpawn } from '../environment.ts';
 import { Failure } from '../errors.ts';
 
 /**
- * Reads `+g PGID`, `-g PGID`, `+p PID`, `-p PID`; at the end of input kills what is left. Built-ins of a POSIX shell
- * only, nothing is started. After the signal comes no `--`: dash and busybox reject it. `0*|1`: `kill -1` would hit every process of the user, `kill -0` our own group. A last line
- * cut short by our death (`+g 12` of `+g 1234`) makes `read` fail, so it is not obeyed.
+ * Reads `+g PGID`, `-g PGID`, `+p PID`, `-p PID`, `+f PATH`, `-f PATH`; at the end of input kills, then empties and
+ * removes, what is left. Built-ins of a POSIX shell, and at the very end one `rm`, found by the shell's own PATH. After
+ * the signal comes no `--`: dash and busybox reject it. `0*|1`: `kill -1` would hit every process of the user, `kill -0`
+ * our own group. `true` and not `:`, whose failed redirection would end the shell. A last line cut short by our death
+ * (`+g 12` of `+g 1234`) makes `read` fail, so it is not obeyed.
  */
 const script = `
 trap '' INT TERM HUP
@@ -23,7 +25,17 @@ without() {
   kept=
   for each in $1; do [ "$each" = "$2" ] || kept="$kept $each"; done
 }
-while read -r verb id; do
+while IFS= read -r line; do
+  verb=\${line%% *} id=\${line#* }
+  case $verb in
+    +f) case $id in /*) set -- "$@" "$id" ;; esac; continue ;;
+    -f)
+      for each in "$@"; do
+        shift
+        [ "$each" = "$id" ] || set -- "$@" "$each"
+      done
+      continue ;;
+  esac
   case $id in ''|*[!0-9]*|0*|1) continue ;; esac
   case $verb in
     +g) groups="$groups $id" ;;
@@ -34,6 +46,8 @@ while read -r verb id; do
 done
 for each in $groups; do kill -KILL "-$each"; done
 for each in $pids; do kill -KILL "$each"; done
+for each in "$@"; do [ ! -f "$each" ] || [ -L "$each" ] || true > "$each"; done
+[ $# = 0 ] || exec rm -f "$@"
 `;
 
 /** A shell that dies younger than this is not replaced at once: whoever kills it in a loop must not keep us busy. */
@@ -96,7 +110,18 @@ export class Watchdog {
     this.#release(`p ${pid}`);
   }
 
-  /** Kills what is still registered and resolves when the shell has ended. */
+  /** @param path absolute, without line breaks: the shell reads lines, and another file could be meant */
+  guardFile(path: string): void {
+    if (!/^\/[^\n\0]*$/.test(path)) throw new Failure('config', 'a path with a line break cannot be guarded');
+    this.#add(`f ${path}`);
+  }
+
+  /** Call it only once the file is gone. */
+  releaseFile(path: string): void {
+    this.#release(`f ${path}`);
+  }
+
+  /** Kills and removes what is still registered and resolves when the shell has ended. */
   close(): Promise<void> {
     this.#closing ??= this.#end();
     return this.#closing;
@@ -104,6 +129,10 @@ export class Watchdog {
 
   #guard(entry: string, id: number): void {
     if (!Number.isSafeInteger(id) || id <= 1) throw new Error(`watchdog: not a process id: ${id}`);
+    this.#add(entry);
+  }
+
+  #add(entry: string): void {
     if (this.#guarded.has(entry)) return;
     this.#guarded.add(entry);
     this.#tell(`+${entry}\n`);

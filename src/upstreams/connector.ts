@@ -9,6 +9,7 @@ import { openHttp } from './http/http.ts';
 import { openSse } from './http/sse.ts';
 import type { ToolHeaders } from './http/tool-headers.ts';
 import type { Guard } from './stdio/launch.ts';
+import type { FileGuard } from './stdio/private-files.ts';
 import { openStdio, type StdioPorts, type StdioSpec } from './stdio/stdio.ts';
 import type { OpenTransport } from './transport.ts';
 
@@ -20,7 +21,7 @@ export interface ConnectorPorts {
   readonly acquire: (ref: CredentialRef, to: Destination) => Promise<Secret>;
   readonly freshness: Freshness;
   readonly scrubber: Scrubber;
-  readonly guard: Guard;
+  readonly guard: Guard & FileGuard;
   /** The daemon's environment, from which the allow-list picks. */
   readonly env: NodeJS.ProcessEnv;
   /** A private directory of ours; each child gets an empty one in it. */
@@ -107,6 +108,7 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
       const http: HttpPorts = {
         acquire,
         freshness: ports.freshness,
+        scrubber: ports.scrubber,
         messageBytes: ports.messageBytes,
         shared,
         problem,

@@ -4,8 +4,9 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { reveal } from '../credentials/reveal.ts';
-import type { Secret } from '../credentials/secret.ts';
+import { Secret } from '../credentials/secret.ts';
 import { Failure } from '../errors.ts';
+import { limits } from '../limits.ts';
 
 export interface Injected {
   readonly env: Record<string, string>;
@@ -87,18 +88,87 @@ function fieldText(field: string, secret: Secret): string {
   return value;
 }
 
+/** Header secrets that are more than a header's whole value. */
+export interface Composed {
+  /** Header → its value, with `{}` once for the secret that the header has. */
+  readonly templates?: Readonly<Record<string, string>>;
+  /** Goes into `Authorization: Bearer …`. */
+  readonly bearer?: Secret | undefined;
+  /** Goes into `Authorization: Basic …` (RFC 7617). */
+  readonly basic?: { readonly username: string; readonly password: Secret } | undefined;
+}
+
+/** A function as replacement: `$&` in a secret is no pattern. */
+function fill(template: string, secret: string): string {
+  return template.replace('{}', () => secret);
+}
+
+function templateOf(field: string, { templates = {} }: Composed): string {
+  return (Object.hasOwn(templates, field) ? templates[field] : undefined) ?? '{}';
+}
+
+const BEARER = 'Bearer {}';
+
+/** RFC 7617, section 2: no control characters, and a user name without colon. */
+function userPass({ username, password }: NonNullable<Composed['basic']>): Buffer {
+  const bytes = reveal(password, 'Basic authentication of requests to one upstream');
+  const refused = !isUtf8(bytes)
+    ? 'is not valid UTF-8'
+    : /\p{Cc}/u.test(bytes.toString('utf8'))
+      ? 'has control characters'
+      : null;
+  if (refused !== null)
+    throw new Failure('credential', `${password.label} ${refused}: it cannot be put into Authorization`);
+  return Buffer.concat([Buffer.from(`${username}:`), bytes]);
+}
+
+/**
+ * What becomes of a value that is not UTF-8 when a program takes it for text, byte by character or with U+FFFD for what
+ * it cannot decode: JSON can hold it in no other way. For the scrubber; none of a value that is text.
+ */
+export function decodedSecrets(secret: Secret): readonly Secret[] {
+  const bytes = reveal(secret, 'what it looks like as text, for the scrubber');
+  if (isUtf8(bytes)) return [];
+  return (['latin1', 'utf8'] as const).map((encoding) =>
+    Secret.seal(secret.label, Buffer.from(bytes.toString(encoding))),
+  );
+}
+
+/**
+ * What of these headers gives a secret away without containing it, for the scrubber: the token of Basic, and, around
+ * secrets that are too short to be searched for, the values that they are part of. By the labels of the secrets.
+ */
+export function derivedSecrets(
+  secrets: Readonly<Record<string, Secret>>,
+  composed: Composed = {},
+): readonly Secret[] {
+  const derived: Secret[] = [];
+  const around = (secret: Secret, template: string): void => {
+    const bytes = reveal(secret, 'what it becomes part of, for the scrubber');
+    if (bytes.length < limits.redactableBytes && template !== '{}')
+      derived.push(Secret.seal(secret.label, Buffer.from(fill(template, bytes.toString('utf8')))));
+  };
+  for (const [field, secret] of Object.entries(secrets)) around(secret, templateOf(field, composed));
+  if (composed.bearer !== undefined) around(composed.bearer, BEARER);
+  if (composed.basic !== undefined) {
+    const { label } = composed.basic.password;
+    const pair = userPass(composed.basic);
+    derived.push(Secret.seal(label, Buffer.from(pair.toString('base64'))), Secret.seal(label, pair));
+  }
+  return derived;
+}
+
 /**
  * The configured header fields of the requests to one upstream.
  * @param literals field → value that is not secret
- * @param secrets field → secret that is the whole value
- * @param bearer goes into `Authorization: Bearer …`
+ * @param secrets field → secret that is the whole value, or what its template has room for
  * @throws {Failure} a value that cannot be a field, a name that is none or is the transport's own, or a field that is
  *   given twice; the message names labels and fields, never values
  */
 export function injectHeaders(
   literals: Readonly<Record<string, string>>,
   secrets: Readonly<Record<string, Secret>>,
-  bearer?: Secret,
+  composed: Composed = {},
 ): InjectedHeaders {
   const fields = new Map<string, readonly [field: string, value: string]>();
   const labels = new Set<string>();
@@ -108,7 +178,7 @@ export function injectHeaders(
     if (ownFields.test(field)) throw new Failure('config', `the header ${field} is set by ostiary itself`);
     if (fields.has(field.toLowerCase()))
       throw new Failure('config', `the header ${field} is given twice`, {
-        hint: `keep one of headers, secrets and bearer for ${field}`,
+        hint: `keep one of headers, secrets, bearer and basic for ${field}`,
       });
     fields.set(field.toLowerCase(), [field, value()]);
   };
@@ -118,13 +188,17 @@ export function injectHeaders(
       if (refused !== null) throw new Failure('config', `the value of the header ${field} ${refused}`);
       return value;
     });
-  for (const [field, secret] of Object.entries(secrets)) {
-    put(field, () => fieldText(field, secret));
+  const putSecret = (field: string, secret: Secret, template: string): void => {
+    put(field, () => fill(template, fieldText(field, secret)));
     labels.add(secret.label);
-  }
-  if (bearer !== undefined) {
-    put('Authorization', () => `Bearer ${fieldText('Authorization', bearer)}`);
-    labels.add(bearer.label);
+  };
+  for (const [field, secret] of Object.entries(secrets))
+    putSecret(field, secret, templateOf(field, composed));
+  const { bearer, basic } = composed;
+  if (bearer !== undefined) putSecret('Authorization', bearer, BEARER);
+  if (basic !== undefined) {
+    put('Authorization', () => `Basic ${userPass(basic).toString('base64')}`);
+    labels.add(basic.password.label);
   }
   return { headers: Object.fromEntries(fields.values()), labels: [...labels] };
 }

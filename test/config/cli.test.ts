@@ -1,7 +1,7 @@
 /** `ostiary config` as a person meets it: what goes to stdout, what to stderr, and how it ends. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -18,6 +18,10 @@ const command = new URL('../../src/cli/config.js', import.meta.url).href;
 
 /** Runs the command as `main.ts` does; a thrown Failure ends up as `kind: message`. */
 function ostiary(...args: string[]) {
+  return ostiaryIn({}, ...args);
+}
+
+function ostiaryIn(env: Readonly<Record<string, string>>, ...args: string[]) {
   const script = `const { configCommand } = await import(${JSON.stringify(command)});
     try { await configCommand().parseAsync(process.argv.slice(1), { from: 'user' }); }
     catch (error) { console.error(error.kind + ': ' + error.message); process.exitCode = 9; }`;
@@ -25,7 +29,7 @@ function ostiary(...args: string[]) {
     process.execPath,
     ['--input-type=module', '-e', script, '--', ...args],
     {
-      env: { HOME: directory },
+      env: { HOME: directory, ...env },
       encoding: 'utf8',
     },
   );
@@ -66,13 +70,29 @@ describe('config check', () => {
   it('says what a good file means, without literal values', () => {
     const file = write(
       'good.yaml',
-      'version: 1\nupstreams: {n: {command: node, env: {A: literal}, secrets: {T: vault:n}}}\nprofiles: {default: {rules: [{allow: n, tools: [a, "b*"]}]}}\n',
+      'version: 1\nupstreams: {n: {command: node, env: {A: literal}, secrets: {T: vault:n}, fds: {P: vault:p}}}\nprofiles: {default: {rules: [{allow: n, tools: [a, "b*"]}]}}\n',
     );
     assert.deepEqual(ostiary('check', '--config', file), {
-      stdout: `${file}: ok\nupstream n: ${process.execPath}\n  T from vault:n\nprofile default:\n  allow n tools a b*\n`,
+      stdout: `${file}: ok\nupstream n: ${process.execPath}\n  T from vault:n\n  P from vault:p, from a descriptor\nprofile default:\n  allow n tools a b*\n`,
       stderr: '',
       status: 0,
     });
+  });
+
+  it('says that a secret is in a file, and warns where that would be on a disk', {
+    skip: !existsSync('/dev/shm') && 'no memory file system',
+  }, () => {
+    const file = write(
+      'files.yaml',
+      'version: 1\nupstreams: {n: {command: node, files: {F: vault:f}}}\nprofiles: {default: {rules: [{allow: n}]}}\n',
+    );
+    const check = (runtime: string) => ostiaryIn({ XDG_RUNTIME_DIR: runtime }, 'check', '--config', file);
+    assert.deepEqual(check('/dev/shm'), {
+      stdout: `${file}: ok\nupstream n: ${process.execPath}\n  F from vault:f, in a file\nprofile default:\n  allow n\n`,
+      stderr: '',
+      status: 0,
+    });
+    assert.match(check('/sys').stderr, /^ostiary: warning: upstreams\.n\.files: are on a disk .*\n$/);
   });
 
   it('warns of what is missing and of what others can replace (A14)', () => {
@@ -118,7 +138,7 @@ profiles: {default: {rules: [{allow: a}]}}
 `,
     );
     assert.deepEqual(ostiary('check', '--config', file), {
-      stdout: `${file}: ok\nupstream a: https://a.example/mcp\n  Authorization from vault:a\nprofile default:\n  allow a\n`,
+      stdout: `${file}: ok\nupstream a: https://a.example/mcp\n  Authorization from vault:a, as Bearer\nprofile default:\n  allow a\n`,
       stderr:
         'ostiary: warning: upstreams.a.headers.X-Auth-Token: sounds like a secret; name it under secrets\n' +
         'ostiary: warning: upstreams.a.url: a parameter sounds like a secret; see whether the server takes it as a header, under secrets\n',

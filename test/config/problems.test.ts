@@ -109,7 +109,7 @@ describe('shape', () => {
   refuse(
     'unknown key in camel case',
     [...upstream, '    command: node', '    startTimeout: 1s'],
-    '5:5: upstreams.notion.startTimeout: expected one of command, args, env, secrets, lifecycle, era, start_timeout, call_timeout, tool_timeouts, idle_timeout, max_children, got an unknown key; did you mean start_timeout?',
+    '5:5: upstreams.notion.startTimeout: expected one of command, args, env, secrets, files, fds, lifecycle, era, start_timeout, call_timeout, tool_timeouts, idle_timeout, max_children, got an unknown key; did you mean start_timeout?',
   );
   refuse(
     'unknown key without a neighbour',
@@ -223,7 +223,7 @@ describe('upstreams', () => {
   refuse(
     'unknown key beside url',
     [...web, '    url: https://x/', '    header: {A: x}'],
-    '5:5: upstreams.web.header: expected one of url, transport, headers, secrets, bearer, lifecycle, era, start_timeout, call_timeout, tool_timeouts, idle_timeout, max_children, got an unknown key; did you mean headers?',
+    '5:5: upstreams.web.header: expected one of url, transport, headers, secrets, bearer, basic, lifecycle, era, start_timeout, call_timeout, tool_timeouts, idle_timeout, max_children, got an unknown key; did you mean headers?',
   );
   refuse(
     'words that are not known',
@@ -443,8 +443,8 @@ describe('references', () => {
         `    args: [a, "${text}", "--token=${text}"]`,
         `    env: {A: "${text}"}`,
       ],
-      '5:15: upstreams.notion.args[1]: expected literal text, got a credential reference; arguments hold no secrets; name it under secrets',
-      `5:${19 + text.length}: upstreams.notion.args[2]: expected literal text, got a credential reference; arguments hold no secrets; name it under secrets`,
+      '5:15: upstreams.notion.args[1]: expected literal text, got a credential reference; every local user can read arguments; name it under secrets, files or fds',
+      `5:${19 + text.length}: upstreams.notion.args[2]: expected literal text, got a credential reference; every local user can read arguments; name it under secrets, files or fds`,
       '6:14: upstreams.notion.env.A: expected literal text, got a credential reference; name it under secrets',
     );
   for (const text of ['vault://x', 'file:///srv/docs', 'https://env:8080/', 'env: x', 'vault', 'a vault:x'])

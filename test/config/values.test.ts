@@ -62,7 +62,13 @@ describe('values', () => {
     const notion = config.upstreams.get('notion');
     assert(notion?.transport === 'stdio');
     assert.deepEqual(
-      { ...notion, env: { ...notion.env }, secrets: { ...notion.secrets } },
+      {
+        ...notion,
+        env: { ...notion.env },
+        secrets: { ...notion.secrets },
+        files: { ...notion.files },
+        fds: { ...notion.fds },
+      },
       {
         name: 'notion',
         transport: 'stdio',
@@ -75,6 +81,8 @@ describe('values', () => {
           C: { source: 'file', path: '/run/c' },
           D: { source: 'command', helper: 'gh' },
         },
+        files: {},
+        fds: {},
         lifecycle: 'session',
         era: 'auto',
         startTimeoutMs: 500,
@@ -112,14 +120,21 @@ describe('values', () => {
       'linear',
     );
     assert.deepEqual(
-      { ...linear, headers: { ...linear.headers }, secrets: { ...linear.secrets } },
+      {
+        ...linear,
+        headers: { ...linear.headers },
+        secrets: { ...linear.secrets },
+        templates: { ...linear.templates },
+      },
       {
         name: 'linear',
         transport: 'sse',
         url: 'https://mcp.linear.app/mcp?team=x',
         headers: { 'X-Region': 'eu west', 'User-Agent': 'me/1' },
         secrets: { 'X-Api-Key': { source: 'vault', name: 'linear-key' } },
+        templates: {},
         bearer: { source: 'vault', name: 'linear' },
+        basic: null,
         lifecycle: 'shared',
         era: 'modern',
         startTimeoutMs: 1000,
@@ -171,15 +186,29 @@ describe('values', () => {
   it('name every credential of an upstream, and where it goes', () => {
     const config = parse(
       'upstreams:',
-      '  a: {command: node, secrets: {TOKEN: vault:a}}',
+      '  a: {command: node, secrets: {TOKEN: vault:a}, files: {KEY: "file:/k"}, fds: {PASS_FD: vault:p}}',
       '  b: {url: "https://b.example/mcp", secrets: {X-Key: vault:b}, bearer: env:B}',
+      '  c:',
+      '    url: https://c.example/mcp',
+      '    secrets: {X-Key: {from: vault:c, template: "Token {}"}}',
+      '    basic: {username: robot, password: vault:d}',
     );
+    const vault = (name: string) => ({ source: 'vault', name });
     assert.deepEqual([...config.upstreams.values()].flatMap(placementsOf), [
-      { into: 'TOKEN', ref: { source: 'vault', name: 'a' } },
-      { into: 'X-Key', ref: { source: 'vault', name: 'b' } },
-      { into: 'Authorization', ref: { source: 'env', name: 'B' } },
+      { into: 'TOKEN', ref: vault('a'), as: 'value' },
+      { into: 'KEY', ref: { source: 'file', path: '/k' }, as: 'file' },
+      { into: 'PASS_FD', ref: vault('p'), as: 'descriptor' },
+      { into: 'X-Key', ref: vault('b'), as: 'value' },
+      { into: 'Authorization', ref: { source: 'env', name: 'B' }, as: 'bearer' },
+      { into: 'X-Key', ref: vault('c'), as: 'template' },
+      { into: 'Authorization', ref: vault('d'), as: 'basic' },
     ]);
-    assert.equal(credentialRefs(config).length, 3);
+    assert.equal(credentialRefs(config).length, 7);
+    const c = config.upstreams.get('c');
+    assert(c !== undefined && c.transport !== 'stdio');
+    assert.deepEqual({ ...c.templates }, { 'X-Key': 'Token {}' });
+    assert.equal(c.basic?.username, 'robot');
+    assert(Object.isFrozen(c.templates) && Object.isFrozen(c.basic));
   });
 
   it('have the defaults of limits.ts', () => {

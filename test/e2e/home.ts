@@ -92,7 +92,7 @@ export class Home {
   readonly config: string;
   readonly state: string;
   readonly runtime: string;
-  /** Daemons: where the kernel hides their environment, nothing else tells whose they are. */
+  /** Daemons and `run`: where the kernel hides their environment, nothing else tells whose they are. */
   readonly #daemons = new Set<number>();
   /** For files of the test that ostiary has no business with. */
   readonly scratch: string;
@@ -129,7 +129,7 @@ export class Home {
   start(args: readonly string[], options: Options = {}): ChildProcess {
     const env = { ...this.env, ...options.env };
     const child = spawn(process.execPath, [mainFile, ...args], { env, cwd: options.cwd ?? this.directory });
-    if (args[0] === 'serve' && child.pid !== undefined) this.#daemons.add(child.pid);
+    if (['serve', 'run'].includes(args[0] ?? '') && child.pid !== undefined) this.#daemons.add(child.pid);
     return child;
   }
 

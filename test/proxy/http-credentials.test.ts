@@ -135,6 +135,47 @@ test('D1 a bearer from vault, env, file and a helper; a header that is secret, a
   await assertNoLeak(...canaries);
 });
 
+test('D1 D2 a template and Basic: what they come to is sent, and redacted like the secret itself', async (t) => {
+  const canaries = ['template', 'basic'].map((name) => canary(name)) as [Canary, Canary];
+  const [template, basic] = canaries;
+  // Too short to be searched for by itself.
+  const pin = '7-x';
+  const server = await echoing(t);
+  const { url } = server;
+  const { initialize, assertNoLeak, received } = await world(t, {
+    secrets: { template: template.value, basic: basic.value, pin },
+    config: {
+      upstreams: {
+        both: {
+          url,
+          basic: { username: 'robot', password: 'vault:basic' },
+          secrets: { 'X-Api-Key': { from: 'vault:template', template: 'Token token="{}", v=1' } },
+        },
+        short: {
+          url,
+          basic: { username: 'robot', password: 'vault:pin' },
+          secrets: { 'X-Api-Key': { from: 'vault:pin', template: 'Token {}' } },
+        },
+      },
+    },
+  });
+  const basicToken = (password: string): string => Buffer.from(`robot:${password}`).toString('base64');
+  for (const [name, password, key] of [
+    ['both', basic.value, `Token token="${template.value}", v=1`],
+    ['short', pin, `Token ${pin}`],
+  ] as const) {
+    const answers = await initialize(name);
+    const { authorization, 'x-api-key': sent } = server.requests.at(-1)?.headers ?? {};
+    assert.equal(authorization, `Basic ${basicToken(password)}`);
+    assert.equal(sent, key);
+    const text = JSON.stringify(answers);
+    assert.ok(!text.includes(basicToken(password)) && !text.includes(`Token ${pin}`));
+    assert.match(text, /Basic \[redacted vault:(?:basic|pin)\]/);
+  }
+  assert.ok(received.every((bytes) => !bytes.includes(basicToken(pin))));
+  await assertNoLeak(...canaries, { name: 'pair', value: basicToken(basic.value) });
+});
+
 test('a helper is asked again when the server refuses what it gave', async (t) => {
   const values = [canary('first'), canary('second')] as const;
   const seen: string[] = [];

@@ -35,6 +35,7 @@ type FixtureName =
   | 'failing'
   | 'modern'
   | 'pipe'
+  | 'placed'
   | 'torrent';
 
 /** A server of `test/fixtures`, where the sources are: fixtures are not compiled. */

@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test';
 import { authorize, type Grant } from '../../src/auth/grant.ts';
 import type { Caller } from '../../src/auth/session.ts';
 import { type CredentialRef, formatCredentialRef } from '../../src/credentials/ref.ts';
+import { Scrubber } from '../../src/credentials/scrubber.ts';
 import { Secret } from '../../src/credentials/secret.ts';
 import { isRefusal, type Refusal } from '../../src/errors.ts';
 import { type ClientMessage, type MessageId, parseClientMessage } from '../../src/jsonrpc.ts';
@@ -60,6 +61,8 @@ export class Peer {
   readonly problems: string[] = [];
   readonly credentials: string[][] = [];
   readonly closed: string[] = [];
+  /** Told of what is derived from credentials, and of nothing else. */
+  readonly scrubber = new Scrubber();
   noise = 0;
   acquired = 0;
   #transport: Transport | null = null;
@@ -73,6 +76,7 @@ export class Peer {
     const spec = { name: 'up', url, headers: {}, secrets: {}, ...options.spec };
     const ports: HttpPorts = {
       messageBytes: limits.answerBytes,
+      scrubber: peer.scrubber,
       acquire: async (ref) => {
         const value = tokens[Math.min(peer.acquired++, tokens.length - 1)] ?? 'unset';
         return Secret.seal(formatCredentialRef(ref), Buffer.from(value));

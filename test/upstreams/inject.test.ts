@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { reveal } from '../../src/credentials/reveal.ts';
 import { Secret } from '../../src/credentials/secret.ts';
 import { Failure } from '../../src/errors.ts';
-import { injectEnvironment, injectHeaders } from '../../src/upstreams/inject.ts';
+import {
+  decodedSecrets,
+  derivedSecrets,
+  injectEnvironment,
+  injectHeaders,
+} from '../../src/upstreams/inject.ts';
 
 const canary = 'canary-6f1f7c';
 
@@ -74,7 +80,7 @@ test('headers: literals, secrets and the bearer, each under its own name', () =>
   const { headers, labels } = injectHeaders(
     { 'X-Team': 'blue' },
     { 'X-Key': seal(canary), Cookie: seal('café=1', 'env:COOKIE') },
-    seal(canary, 'vault:door'),
+    { bearer: seal(canary, 'vault:door') },
   );
   assert.deepEqual(headers, {
     'X-Team': 'blue',
@@ -100,7 +106,7 @@ test('C1 a secret that would be more or less than one header value is refused, w
   for (const [value, expected] of bad)
     for (const run of [
       () => injectHeaders({}, { 'X-Key': seal(value) }),
-      () => injectHeaders({}, {}, seal(value)),
+      () => injectHeaders({}, {}, { bearer: seal(value) }),
     ]) {
       const failure = refusal(run);
       assert.equal(failure.kind, 'credential');
@@ -113,8 +119,14 @@ test('C1 a secret that would be more or less than one header value is refused, w
 test('headers that are given twice, are the transport’s own or are none are refused', () => {
   const runs: [() => unknown, RegExp][] = [
     [() => injectHeaders({ 'x-key': 'a' }, { 'X-Key': seal(canary) }), /X-Key is given twice/],
-    [() => injectHeaders({ authorization: 'a' }, {}, seal(canary)), /Authorization is given twice/],
-    [() => injectHeaders({}, { AUTHORIZATION: seal(canary) }, seal(canary)), /Authorization is given twice/],
+    [
+      () => injectHeaders({ authorization: 'a' }, {}, { bearer: seal(canary) }),
+      /Authorization is given twice/,
+    ],
+    [
+      () => injectHeaders({}, { AUTHORIZATION: seal(canary) }, { bearer: seal(canary) }),
+      /Authorization is given twice/,
+    ],
     [() => injectHeaders({ 'X Key': 'a' }, {}), /not the name of a header/],
     [() => injectHeaders({}, { 'X-Key\r\nX': seal(canary) }), /not the name of a header/],
     [() => injectHeaders({ 'X-Key': 'a\r\nb' }, {}), /X-Key contains a line break/],
@@ -139,4 +151,54 @@ test('headers that are given twice, are the transport’s own or are none are re
     assert.match(failure.message, expected);
     assert.doesNotMatch(`${failure.message}${failure.hint}${failure.stack}`, new RegExp(canary));
   }
+});
+
+test('templates and Basic compose a header; a secret is no pattern', () => {
+  const odd = seal(`$&$1{}${canary}`);
+  const { headers, labels } = injectHeaders(
+    {},
+    { 'X-Key': odd, 'X-Plain': seal(canary, 'env:PLAIN') },
+    {
+      templates: { 'X-Key': 'Token {}; v=1' },
+      basic: { username: 'röbot', password: seal('pä:ss', 'vault:door') },
+    },
+  );
+  assert.deepEqual(headers, {
+    'X-Key': `Token $&$1{}${canary}; v=1`,
+    'X-Plain': canary,
+    Authorization: `Basic ${Buffer.from('röbot:pä:ss').toString('base64')}`,
+  });
+  assert.deepEqual(labels, ['vault:notion', 'env:PLAIN', 'vault:door']);
+});
+
+test('a password with control characters or other bytes than UTF-8 is refused, without its value', () => {
+  for (const value of [`${canary}\n`, `${canary}\0`, `${canary}\x7f`, [...Buffer.from(canary), 0xff]])
+    for (const run of [injectHeaders.bind(null, {}), derivedSecrets]) {
+      const failure = refusal(() => run({}, { basic: { username: 'u', password: seal(value) } }));
+      assert.match(failure.message, /^vault:notion .*Authorization$/);
+      assert.doesNotMatch(`${failure.message}${failure.stack}`, new RegExp(canary));
+    }
+});
+
+test('D2 what gives a secret away without containing it is derived, under the label of the secret', () => {
+  const texts = (secrets: readonly Secret[]): string[] =>
+    secrets.map((one) => `${one.label} ${reveal(one, 'a test').toString('utf8')}`);
+  const long = seal(canary);
+  const short = seal('7-x', 'vault:pin');
+  assert.deepEqual(texts(derivedSecrets({ A: long, B: short }, { bearer: long })), []);
+  assert.deepEqual(
+    texts(derivedSecrets({ A: long, B: short }, { templates: { A: 'Token {}', B: 'Token {}' } })),
+    ['vault:pin Token 7-x'],
+  );
+  assert.deepEqual(texts(derivedSecrets({}, { bearer: short })), ['vault:pin Bearer 7-x']);
+  const pair = Buffer.from(`u:${canary}`).toString('base64');
+  assert.deepEqual(texts(derivedSecrets({}, { basic: { username: 'u', password: long } })), [
+    `vault:notion ${pair}`,
+    `vault:notion u:${canary}`,
+  ]);
+  assert.deepEqual(decodedSecrets(long), []);
+  assert.deepEqual(texts(decodedSecrets(seal([0x61, 0xff]))), [
+    'vault:notion a\u00ff',
+    'vault:notion a\ufffd',
+  ]);
 });

@@ -27,7 +27,7 @@ function share(t: TestContext, command: ServerCommand): Shared {
     acquire: async () => Secret.seal('vault:none', Buffer.from('unused-value')),
     scrubber: new Scrubber(),
     messageBytes: limits.answerBytes,
-    guard: { guardGroup: () => {}, releaseGroup: () => {} },
+    guard: { guardGroup: () => {}, releaseGroup: () => {}, guardFile: () => {}, releaseFile: () => {} },
     env: process.env,
     workDirectory: join(emptyDirectory(t), 'work'),
     started: ({ pid }: { pid: number }) => void starts.push(pid),

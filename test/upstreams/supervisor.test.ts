@@ -88,7 +88,7 @@ class Rig {
       acquire: () => this.acquire(),
       freshness: { isDue: () => false, refused: () => true },
       scrubber: new Scrubber(),
-      guard: { guardGroup: () => {}, releaseGroup: () => {} },
+      guard: { guardGroup: () => {}, releaseGroup: () => {}, guardFile: () => {}, releaseFile: () => {} },
       env: process.env,
       workDirectory: join(directory, 'work'),
       messageBytes: limits.answerBytes,

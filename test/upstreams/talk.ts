@@ -63,7 +63,7 @@ export class World {
       acquire: () => Promise.reject(new Error('no credentials here')),
       freshness: { isDue: () => false, refused: () => true },
       scrubber: new Scrubber(),
-      guard: { guardGroup: () => {}, releaseGroup: () => {} },
+      guard: { guardGroup: () => {}, releaseGroup: () => {}, guardFile: () => {}, releaseFile: () => {} },
       env: process.env,
       workDirectory: join(directory, 'work'),
       messageBytes: options.messageBytes ?? limits.answerBytes,

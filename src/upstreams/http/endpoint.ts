@@ -4,11 +4,12 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import type { CredentialRef } from '../../credentials/ref.ts';
+import type { Scrubber } from '../../credentials/scrubber.ts';
 import type { Secret } from '../../credentials/secret.ts';
 import { Failure, type Refusal, refuse } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { type Acquire, acquireAll, type Freshness } from '../acquire.ts';
-import { injectHeaders } from '../inject.ts';
+import { type Composed, derivedSecrets, injectHeaders } from '../inject.ts';
 import { describeMissing } from '../refusals.ts';
 import { type Ask, Exchange, type Head, type Reply } from './exchange.ts';
 import { Gate } from './gate.ts';
@@ -20,15 +21,21 @@ export interface HttpSpec {
   readonly url: string;
   /** Header fields that are not secret. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Header field → credential that is its whole value. */
+  /** Header field → credential that is its whole value, or what its template has room for. */
   readonly secrets: Readonly<Record<string, CredentialRef>>;
+  /** Header field of `secrets` → value with `{}` once. */
+  readonly templates?: Readonly<Record<string, string>>;
   /** Goes into `Authorization: Bearer …`. */
   readonly bearer?: CredentialRef | null;
+  /** Goes into `Authorization: Basic …`. */
+  readonly basic?: { readonly username: string; readonly password: CredentialRef } | null;
 }
 
 export interface HttpPorts {
   readonly acquire: Acquire;
   readonly freshness: Freshness;
+  /** Told, before it is sent, what is derived from credentials and gives them away. */
+  readonly scrubber: Pick<Scrubber, 'add'>;
   readonly shared: HttpShared;
   /** Of one message of the upstream; beyond it that message alone is lost. */
   readonly messageBytes: number;
@@ -61,7 +68,7 @@ export function shareHttp(url: string, tools = new ToolHeaders()): HttpShared {
   return { agent, tools, close: () => agent.destroy() };
 }
 
-type Secrets = { readonly fields: Readonly<Record<string, Secret>>; readonly bearer: Secret | undefined };
+type Secrets = { readonly fields: Readonly<Record<string, Secret>>; readonly composed: Composed };
 
 export interface Handle {
   /** Ends it; its reply hears nothing more. */
@@ -94,6 +101,7 @@ export class Endpoint {
     this.#ports = ports;
     this.#secrets = secrets;
     this.labels = this.#inject(secrets).labels;
+    this.#learn(secrets);
   }
 
   /** Acquires the credentials; connects to nothing yet. */
@@ -233,8 +241,12 @@ export class Endpoint {
     return refuse('upstream_unavailable', `upstream ${name} answered HTTP ${status}`, data);
   }
 
-  #inject({ fields, bearer }: Secrets): { headers: Record<string, string>; labels: string[] } {
-    return injectHeaders(this.#spec.headers, fields, bearer);
+  #inject({ fields, composed }: Secrets): { headers: Record<string, string>; labels: string[] } {
+    return injectHeaders(this.#spec.headers, fields, composed);
+  }
+
+  #learn({ fields, composed }: Secrets): void {
+    for (const derived of derivedSecrets(fields, composed)) this.#ports.scrubber.add(derived);
   }
 
   #isDue(): boolean {
@@ -262,6 +274,7 @@ export class Endpoint {
       const fresh = await secretsFor(this.#spec, this.#ports, () => {});
       const before = JSON.stringify(this.#inject(used).headers);
       if (JSON.stringify(this.#inject(fresh).headers) === before) return false;
+      this.#learn(fresh);
       this.#secrets = fresh;
       return true;
     } catch (error) {
@@ -285,8 +298,12 @@ function parseUrl({ name, url: text }: HttpSpec): URL {
   return url;
 }
 
-function secretsIn({ fields, bearer }: Secrets): Secret[] {
-  return [...Object.values(fields), ...(bearer === undefined ? [] : [bearer])];
+/** Beside the names of headers, none of which has a space. */
+const BEARER = ' bearer';
+const BASIC = ' basic';
+
+function secretsIn({ fields, composed: { bearer, basic } }: Secrets): Secret[] {
+  return [...Object.values(fields), bearer, basic?.password].filter((secret) => secret !== undefined);
 }
 
 async function secretsFor(
@@ -294,9 +311,16 @@ async function secretsFor(
   ports: HttpPorts,
   missing: (label: string) => void,
 ): Promise<Secrets> {
+  const { bearer, basic } = spec;
   const refs = Object.entries(spec.secrets);
-  // No header has an empty name.
-  if (spec.bearer != null) refs.push(['', spec.bearer]);
-  const { '': bearer, ...fields } = Object.fromEntries(await acquireAll(refs, ports.acquire, missing));
-  return { fields, bearer };
+  if (bearer != null) refs.push([BEARER, bearer]);
+  if (basic != null) refs.push([BASIC, basic.password]);
+  const acquired = Object.fromEntries(await acquireAll(refs, ports.acquire, missing));
+  const { [BEARER]: token, [BASIC]: password, ...fields } = acquired;
+  const composed: Composed = {
+    templates: spec.templates ?? {},
+    bearer: token,
+    basic: basic == null || password === undefined ? undefined : { ...basic, password },
+  };
+  return { fields, composed };
 }

@@ -22,6 +22,8 @@ export interface LaunchSpec {
    * obeyed by the child (I1).
    */
   readonly cwd: string;
+  /** Open descriptors of ours that become 3, 4, … of the child; they stay ours to close. */
+  readonly descriptors?: readonly number[];
 }
 
 export interface Exit {
@@ -124,7 +126,7 @@ export class Child {
         env: sealedForSpawn(spec.env),
         detached: true,
         shell: false,
-        stdio: ['pipe', 'pipe', 'pipe'],
+        stdio: ['pipe', 'pipe', 'pipe', ...(spec.descriptors ?? [])],
         windowsHide: true,
       });
       this.pid = this.#process.pid ?? null;

@@ -1,9 +1,10 @@
-/** A stdio upstream: one child, its credentials in its environment and nowhere else. */
+/** A stdio upstream: one child, its credentials in its environment, files and pipes and nowhere else. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Grant } from '../../auth/grant.ts';
 import type { CredentialRef } from '../../credentials/ref.ts';
 import type { Scrubber } from '../../credentials/scrubber.ts';
+import type { Secret } from '../../credentials/secret.ts';
 import { upstreamBase } from '../../environment.ts';
 import { Failure, type Refusal, refuse } from '../../errors.ts';
 import { privateDirectory } from '../../files.ts';
@@ -11,23 +12,30 @@ import { type ClientMessage, readEnvelope } from '../../jsonrpc.ts';
 import { limits } from '../../limits.ts';
 import { Throttle } from '../../throttle.ts';
 import { type Acquire, acquireAll } from '../acquire.ts';
-import { injectEnvironment } from '../inject.ts';
+import { decodedSecrets, injectEnvironment } from '../inject.ts';
 import { describeMissing, idIn, tooLarge } from '../refusals.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
+import { type Descriptors, openDescriptors } from './descriptors.ts';
 import { type Child, type Exit, type Guard, launch } from './launch.ts';
+import { type FileGuard, type PrivateFiles, writePrivateFiles } from './private-files.ts';
 
 export interface StdioSpec {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  /** Variable → credential that is its value. */
   readonly secrets: Readonly<Record<string, CredentialRef>>;
+  /** Variable, which gets a path → credential that is the file's content. */
+  readonly files?: Readonly<Record<string, CredentialRef>>;
+  /** Variable, which gets a number → credential that can be read from that descriptor. */
+  readonly fds?: Readonly<Record<string, CredentialRef>>;
 }
 
 export interface StdioPorts {
   readonly acquire: Acquire;
   readonly scrubber: Scrubber;
-  readonly guard: Guard;
+  readonly guard: Guard & FileGuard;
   /** The daemon's environment, from which the allow-list picks. */
   readonly env: NodeJS.ProcessEnv;
   /** A private directory of ours; each child gets an empty one in it. */
@@ -137,8 +145,11 @@ export async function openStdio(
   let child: Child;
   let wanted = '';
   let directory: string | null = null;
+  let files: PrivateFiles | null = null;
+  let pipes: Descriptors | null = null;
   const cleanUp = (): void => {
     try {
+      files?.remove();
       if (directory !== null) rmSync(directory, { recursive: true, force: true });
     } catch (error) {
       // A child may have made directories that nobody may change, or left somebody who still writes. The next start of
@@ -150,12 +161,28 @@ export async function openStdio(
     directory = mkdtempSync(join(privateDirectory(ports.workDirectory), `${spec.name}-`));
     const cwd = privateDirectory(join(directory, 'cwd'));
     const base = upstreamBase(ports.env, privateDirectory(join(directory, 'tmp')));
-    const secrets = await acquireAll(Object.entries(spec.secrets), ports.acquire, (label) => {
-      wanted = label;
-    });
-    const { env, labels } = injectEnvironment(base, spec.env, Object.fromEntries(secrets));
+    const acquire = async (refs: StdioSpec['secrets'] = {}): Promise<Record<string, Secret>> =>
+      Object.fromEntries(
+        await acquireAll(Object.entries(refs), ports.acquire, (label) => {
+          wanted ||= label;
+        }),
+      );
+    const [secrets, inFiles, inPipes] = await Promise.all([
+      acquire(spec.secrets),
+      acquire(spec.files),
+      acquire(spec.fds),
+    ]);
+    for (const secret of [inFiles, inPipes].flatMap((each) => Object.values(each)))
+      for (const decoded of decodedSecrets(secret)) ports.scrubber.add(decoded);
+    files = writePrivateFiles(join(directory, 'secrets'), inFiles, ports.guard);
+    pipes = openDescriptors(inPipes);
+    const literals = { ...spec.env, ...files.variables, ...pipes.variables };
+    const { env } = injectEnvironment(base, literals, secrets);
+    const credentials = new Set(
+      [secrets, inFiles, inPipes].flatMap((each) => Object.values(each).map(({ label }) => label)),
+    );
     child = launch(
-      { name: spec.name, command: spec.command, args: spec.args, env, cwd },
+      { name: spec.name, command: spec.command, args: spec.args, env, cwd, descriptors: pipes.fds },
       {
         onLine: (line) => {
           const envelope = readEnvelope(line);
@@ -174,7 +201,7 @@ export async function openStdio(
       },
       { guard: ports.guard, maxLineBytes: ports.messageBytes },
     );
-    if (child.pid !== null) ports.started({ pid: child.pid, credentials: labels });
+    if (child.pid !== null) ports.started({ pid: child.pid, credentials: [...credentials] });
   } catch (error) {
     cleanUp();
     const code = systemError(error);
@@ -185,6 +212,8 @@ export async function openStdio(
     if (!(error instanceof Failure)) throw error;
     ports.problem(error.message);
     return refuse('credential_unavailable', describeMissing(error, wanted, spec.name));
+  } finally {
+    pipes?.close();
   }
   return new StdioTransport(child);
 }

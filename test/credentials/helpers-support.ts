@@ -70,6 +70,16 @@ export class Rig {
     });
   }
 
+  /** As an upstream has the broker, whose own destination it is. */
+  get credentials() {
+    const { broker } = this;
+    return {
+      acquire: (ref: CredentialRef) => broker.acquire(ref, toNobody),
+      isDue: broker.isDue.bind(broker),
+      refused: broker.refused.bind(broker),
+    };
+  }
+
   async text(ref: CredentialRef): Promise<string> {
     return reveal(await this.broker.acquire(ref, toNobody), 'test').toString('latin1');
   }

@@ -20,6 +20,7 @@ export interface AskPorts {
   readonly spawn: typeof spawn;
   /** Somebody is being asked to unlock; absent where nobody can be. */
   readonly waiting?: () => void;
+  readonly promptMs: number;
 }
 
 type Worker = ChildProcessByStdio<Writable, Readable, null>;
@@ -38,7 +39,7 @@ function workerEnvironment(env: Environment, bus: string | undefined): Record<st
 }
 
 /** Reads up to the last answer, or to the end of the worker. */
-async function converse(worker: Worker, waiting: () => void): Promise<Asked | Problem> {
+async function converse(worker: Worker, waiting: () => void, promptMs: number): Promise<Asked | Problem> {
   const frames = new Frames();
   let end: Problem = { reason: 'failed', detail: 'its process ended without an answer' };
   const giveUp = (reason: Problem['reason'], milliseconds: number): NodeJS.Timeout =>
@@ -54,7 +55,7 @@ async function converse(worker: Worker, waiting: () => void): Promise<Asked | Pr
       answer ??= frames.line<Answer>();
       if (answer?.outcome === 'waiting') {
         clearTimeout(timer);
-        timer = giveUp('prompt-timed-out', limits.keychainPromptMs);
+        timer = giveUp('prompt-timed-out', promptMs);
         waiting();
         answer = frames.line<Answer>();
       }
@@ -73,13 +74,13 @@ async function converse(worker: Worker, waiting: () => void): Promise<Asked | Pr
 }
 
 /**
- * Never takes longer than `limits.keychainMs`, or `limits.keychainPromptMs` from when somebody was asked to unlock.
+ * Never takes longer than `limits.keychainMs`, or `promptMs` from when somebody was asked to unlock.
  * @param value goes with `set`; stays the caller's
  */
 export async function askKeychain(
   question: Pick<Request, 'operation' | 'item'>,
   value: Buffer,
-  { env, spawn, waiting }: AskPorts,
+  { env, spawn, waiting, promptMs }: AskPorts,
 ): Promise<Asked | Problem> {
   const bus = process.platform === 'linux' ? busAddress(env) : undefined;
   if (bus === null) return { reason: 'no-bus' };
@@ -103,7 +104,7 @@ export async function askKeychain(
   // Its input stays open: it lives no longer than that.
   worker.stdin.write(request, () => request.fill(0));
   try {
-    return await Promise.race([failed, converse(worker, waiting ?? (() => {}))]);
+    return await Promise.race([failed, converse(worker, waiting ?? (() => {}), promptMs)]);
   } finally {
     worker.kill('SIGKILL');
     worker.stdin.destroy();

@@ -4,6 +4,7 @@
  */
 import { spawn as nodeSpawn } from 'node:child_process';
 import type { Environment } from '../../environment.ts';
+import { limits } from '../../limits.ts';
 import { type Asked, type AskPorts, askKeychain } from './ask.ts';
 import type { KeychainItem } from './item.ts';
 import type { Operation } from './messages.ts';
@@ -33,11 +34,13 @@ export interface KeychainPorts {
    * `limits.keychainPromptMs`. Without it a locked keychain is a failure at once, and no prompt is shown.
    */
   readonly waiting?: () => void;
+  /** Instead of `limits.keychainPromptMs`. */
+  readonly promptMs?: number;
 }
 
 /** @param env leads to the D-Bus session */
 export function keychainFor(env: Environment, ports: KeychainPorts = {}): SystemKeychain {
-  const { spawn = nodeSpawn, waiting } = ports;
+  const { spawn = nodeSpawn, waiting, promptMs = limits.keychainPromptMs } = ports;
   const ask = async (
     operation: Operation,
     item: KeychainItem,
@@ -46,9 +49,10 @@ export function keychainFor(env: Environment, ports: KeychainPorts = {}): System
     const asked = await askKeychain({ operation, item }, value, {
       env,
       spawn,
+      promptMs,
       ...(waiting !== undefined && { waiting }),
     });
-    if ('reason' in asked) throw keychainFailure(item, asked);
+    if ('reason' in asked) throw keychainFailure(item, asked, promptMs);
     return asked;
   };
   return {

@@ -25,7 +25,7 @@ const seconds = (milliseconds: number): string => `${milliseconds / 1000} s`;
 
 const elsewhere = 'or keep the secret in the vault: ostiary secret set NAME';
 
-function describe({ reason, detail }: Problem): readonly [message: string, hint: string] {
+function describe({ reason, detail }: Problem, promptMs: number): readonly [message: string, hint: string] {
   switch (reason) {
     case 'no-bus':
       return [
@@ -56,7 +56,7 @@ function describe({ reason, detail }: Problem): readonly [message: string, hint:
       ];
     case 'prompt-timed-out':
       return [
-        `the keychain is locked, and nobody unlocked it within ${seconds(limits.keychainPromptMs)}`,
+        `the keychain is locked, and nobody unlocked it within ${seconds(promptMs)}`,
         'look for its prompt, behind other windows too',
       ];
     case 'ambiguous':
@@ -81,7 +81,7 @@ function describe({ reason, detail }: Problem): readonly [message: string, hint:
   }
 }
 
-export function keychainFailure(item: KeychainItem, problem: Problem): Failure {
-  const [message, hint] = describe(problem);
+export function keychainFailure(item: KeychainItem, problem: Problem, promptMs: number): Failure {
+  const [message, hint] = describe(problem, promptMs);
   return new Failure('credential', `keychain:${item.service}/${item.account}: ${message}`, { hint });
 }

@@ -77,6 +77,8 @@ export const exitCodes = {
   credential: 5,
   /** `audit verify` found the log broken. */
   audit: 6,
+  /** `upstream probe`: the upstream could not be started, or was of no use without a real credential. */
+  upstream: 7,
   /** The agent's command cannot be executed; as in a shell. */
   notExecutable: 126,
   /** The agent's command does not exist; as in a shell. */

@@ -174,6 +174,11 @@ export const limits = {
   /** A line of the log without what it tells. */
   logLineBytes: 150,
 
+  /** Of one call of a probe: what only reads answers sooner, and a probe makes many. */
+  probeCallMs: 30 * second,
+  /** Between two looks at the processes of a probed upstream: some live for a moment. One look takes a few ms. */
+  probeLookMs: 50,
+
   /** A helper that needs a person (touch, PIN) answers within this. */
   helperTimeoutMs: 30 * second,
   /** A helper's stderr is read to its end and shown to nobody; more than this is a runaway. */

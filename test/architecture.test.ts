@@ -61,6 +61,8 @@ const arrows: Readonly<Record<string, string>> = {
   'cli → config': 'commands read the configuration',
   'cli → credentials': 'secret and vault keep the vault',
   'cli → os': 'serve hardens itself, run guards its agent',
+  'cli → auth': 'a probe needs a grant like everybody',
+  'cli → upstreams': 'a probe starts an upstream without a daemon',
   'cli → proxy': 'audit reads the log; the control client knows the control plane’s shapes',
   'composition → agents': 'main starts the shim without loading the rest',
   'composition → auth': 'the daemon builds the rooms',

@@ -44,6 +44,7 @@ const loaders: Readonly<Record<string, () => Promise<Command>>> = {
   session: async () => (await import('./session.ts')).sessionCommand(),
   list: async () => (await import('./tools.ts')).listCommand(),
   call: async () => (await import('./tools.ts')).callCommand(),
+  upstream: async () => (await import('./upstream.ts')).upstreamCommand(),
   secret: async () => (await import('./secret.ts')).secretCommand(),
   vault: async () => (await import('./vault.ts')).vaultCommand(),
   config: async () => (await import('./config.ts')).configCommand(),

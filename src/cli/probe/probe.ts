@@ -144,6 +144,7 @@ class Probe {
     const http = this.#upstream.transport !== 'stdio';
     return {
       acquire: (ref: CredentialRef) => Promise.resolve(this.#fakes.acquire(ref)),
+      freshness: { isDue: () => false, refused: () => false },
       // A child's stderr is to come as it is; what headers are made of is to be found.
       scrubber: http ? new Derived(this.#fakes) : new Scrubber(),
       guard,

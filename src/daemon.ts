@@ -9,6 +9,7 @@ import { type Caller, type Peer, SESSION_ID_LENGTH, Sessions } from './auth/sess
 import { credentialRefs, placementsOf } from './config/credentials.ts';
 import type { Config } from './config/types.ts';
 import { Broker } from './credentials/broker.ts';
+import { formatCredentialRef } from './credentials/ref.ts';
 import { Scrubber } from './credentials/scrubber.ts';
 import { Vault } from './credentials/vault.ts';
 import type { Unlock } from './credentials/vault-key.ts';
@@ -275,6 +276,14 @@ export class Daemon {
       conversations: this.#desk.size,
       upstreams: this.#upstreams.status(),
       credentials: this.#broker.knownLabels(),
+      placements: [...config.upstreams.values()].flatMap((upstream) =>
+        placementsOf(upstream).map(({ into, ref, as }) => ({
+          upstream: upstream.name,
+          into,
+          from: formatCredentialRef(ref),
+          as,
+        })),
+      ),
       audit: { file: auditFile(stateDirectory), ...this.#auditLog.head() },
     };
   }

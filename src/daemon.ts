@@ -11,6 +11,7 @@ import type { Config } from './config/types.ts';
 import { Broker } from './credentials/broker.ts';
 import { Helpers } from './credentials/helpers.ts';
 import { keychainFor } from './credentials/keychain/keychain.ts';
+import { formatCredentialRef } from './credentials/ref.ts';
 import { Scrubber } from './credentials/scrubber.ts';
 import { Vault } from './credentials/vault.ts';
 import type { Unlock } from './credentials/vault-key.ts';
@@ -289,6 +290,14 @@ export class Daemon {
       conversations: this.#desk.size,
       upstreams: this.#upstreams.status(),
       credentials: this.#broker.knownLabels(),
+      placements: [...config.upstreams.values()].flatMap((upstream) =>
+        placementsOf(upstream).map(({ into, ref, as }) => ({
+          upstream: upstream.name,
+          into,
+          from: formatCredentialRef(ref),
+          as,
+        })),
+      ),
       audit: { file: auditFile(stateDirectory), ...this.#auditLog.head() },
     };
   }

@@ -1,7 +1,7 @@
 /** `ostiary config`: check the configuration, find it, start one. Reads files and asks nobody; runs without a daemon. */
 import { existsSync, readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { type Placement, placementsOf } from '../config/credentials.ts';
+import { placementsOf } from '../config/credentials.ts';
 import { exampleConfig } from '../config/example.ts';
 import { loadConfig, locateConfig } from '../config/load.ts';
 import { ConfigError, formatProblems } from '../config/problem.ts';
@@ -10,6 +10,7 @@ import type { Config, RuleConfig } from '../config/types.ts';
 import { configWarnings } from '../config/warnings.ts';
 import { formatCredentialRef } from '../credentials/ref.ts';
 import { formatPlace } from '../errors.ts';
+import { manner } from './manner.ts';
 
 interface CheckOptions {
   readonly config?: string;
@@ -55,22 +56,13 @@ function summarize(config: Config) {
   };
 }
 
-const MANNER: Readonly<Record<Placement['as'], string>> = {
-  value: '',
-  template: ', in a template',
-  bearer: ', as Bearer',
-  basic: ', as the password of Basic',
-  file: ', in a file',
-  descriptor: ', from a descriptor',
-};
-
 function printSummary({ file, upstreams, profiles, warnings }: ReturnType<typeof summarize>): void {
   print(file === null ? 'no configuration file; the configuration is empty' : `${file}: ok`);
   for (const { name, lifecycle, secrets, ...one } of upstreams) {
     print(
       `upstream ${name}: ${'url' in one ? one.url : one.command}${lifecycle === 'session' ? '' : ` (${lifecycle})`}`,
     );
-    for (const { into, from, as } of secrets) print(`  ${into} from ${from}${MANNER[as]}`);
+    for (const { into, from, as } of secrets) print(`  ${into} from ${from}${manner[as]}`);
   }
   for (const { name, rules } of profiles) {
     print(`profile ${name}:${rules.length === 0 ? ' nothing is allowed' : ''}`);

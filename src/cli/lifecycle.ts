@@ -1,10 +1,12 @@
 /** `down`, `status`: the resident daemon. */
 import { Command } from 'commander';
+import type { Placement } from '../config/credentials.ts';
 import { Failure } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { controlSocket, runtimeDirectory } from '../paths.ts';
 import { ControlClient } from './control.ts';
 import { levelInForce } from './level.ts';
+import { manner } from './manner.ts';
 import { residentDaemon } from './resident-daemon.ts';
 
 interface StatusReport {
@@ -33,6 +35,8 @@ interface StatusReport {
     retryAfterSeconds: number;
   }[];
   readonly credentials: readonly { label: string; redactable: boolean }[];
+  /** Which secret goes where. */
+  readonly placements: readonly { upstream: string; into: string; from: string; as: Placement['as'] }[];
   readonly audit: { readonly file: string; readonly seq: number };
 }
 
@@ -99,6 +103,8 @@ function describe(report: StatusReport): string[] {
       lines.push(
         `            failed ${one.failures} times in a row: ${one.state === 'open' ? `not started for ${one.retryAfterSeconds} s` : 'the next call tries again'}`,
       );
+    for (const { into, from, as } of report.placements.filter(({ upstream }) => upstream === one.name))
+      lines.push(`            ${into} from ${from}${manner[as]}`);
     if (one.lastProblem !== null) lines.push(`            problem: ${one.lastProblem}`);
   }
   for (const { label, redactable } of report.credentials)

@@ -60,7 +60,7 @@ function describe({ place, where, member, form, credential }: Surfaced): string 
   const at = member === undefined || member === '' ? '' : `, at ${member}`;
   const places: Readonly<Record<Surfaced['place'], string>> = {
     message: `${where}${at}`,
-    stderr: `standard error, during ${where}`,
+    stderr: `standard error, around ${where}`,
     argv: `arguments of ${where}`,
     environment: `environment of ${where}${at}`,
     file: `file ${where}`,

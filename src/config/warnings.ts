@@ -59,6 +59,15 @@ function* judgeFiles({ files }: StdioUpstreamConfig): Generator<string> {
     yield `files: are on a disk while a child runs, for ${runtime} is no memory file system; set XDG_RUNTIME_DIR to one, or use fds`;
 }
 
+/** `--token=x`, and not `--token-file=x`: every local user can read it. */
+function* judgeArguments({ args }: StdioUpstreamConfig): Generator<string> {
+  for (const [index, arg] of args.entries()) {
+    const name = /^--?([\w-]+)=./.exec(arg)?.[1] ?? '';
+    if (soundsSecret(name) && !/file|path|dir|fd|env|url|uri/i.test(name))
+      yield `args[${index}]: sounds like a secret, which every local user can read; see whether the server takes it as a variable, under secrets`;
+  }
+}
+
 /** What may be a secret in the file, for everybody to read who may read it. */
 function* judgeLiterals({ url, headers }: HttpUpstreamConfig): Generator<string> {
   for (const name of Object.keys(headers))
@@ -81,7 +90,7 @@ function* upstreamsAndHelpers(config: Config): Generator<string> {
     }
     const more =
       upstream.transport === 'stdio'
-        ? [...judgeScript(upstream), ...judgeFiles(upstream)]
+        ? [...judgeScript(upstream), ...judgeArguments(upstream), ...judgeFiles(upstream)]
         : judgeLiterals(upstream);
     for (const warning of more) yield `upstreams.${upstream.name}.${warning}`;
   }

@@ -112,7 +112,8 @@ export class Watchdog {
 
   /** @param path absolute, without line breaks: the shell reads lines, and another file could be meant */
   guardFile(path: string): void {
-    if (!/^\/[^\n\0]*$/.test(path)) throw new Failure('config', 'a path with a line break cannot be guarded');
+    if (!/^\/[^\n\0]*$/.test(path))
+      throw new Failure('config', 'a relative path, or one with a line break, cannot be guarded');
     this.#add(`f ${path}`);
   }
 

@@ -23,6 +23,7 @@ const skip = process.platform !== 'linux' && 'needs /proc';
 
 interface Facts {
   readonly pid: number;
+  readonly names: string[];
   readonly path: string;
   readonly file: string;
   readonly fileMode: number;
@@ -107,6 +108,16 @@ describe('files and descriptors of a child', { skip, concurrency: 2 }, () => {
       inherited.filter((link) => !/^(?:pipe|anon_inode|socket|\/proc|\/dev)/.test(link)),
       [],
     );
+  });
+
+  test('I1 they add their two variables to its environment, and nothing else', async (t) => {
+    const { facts } = await placed(t);
+    const allowed = ['HOME', 'USER', 'LOGNAME', 'LANG', 'TZ', 'PATH', 'TERM', 'TMPDIR', 'IN_FILE', 'IN_PIPE'];
+    assert.deepEqual(
+      facts.names.filter((name) => !allowed.includes(name) && !name.startsWith('LC_')),
+      [],
+    );
+    assert.ok(facts.names.includes('IN_FILE') && facts.names.includes('IN_PIPE'));
   });
 
   test('D1 D2 what comes out of them is redacted like any other secret', async (t) => {

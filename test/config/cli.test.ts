@@ -107,6 +107,7 @@ upstreams:
   b: {command: node, args: [--x, ${open}]}
   c: {command: node, args: [cli.mjs]}
   d: {command: /nowhere/d, lifecycle: disabled}
+  e: {command: /bin/sh, args: [/bin/sh, --api-key=hunter44444, --token-file=/x, --x=y]}
 `,
     );
     const { stderr, status } = ostiary('check', '--config', file);
@@ -118,6 +119,7 @@ upstreams:
       'ostiary: warning: upstreams.a.command: file does not exist',
       `ostiary: warning: upstreams.b.args[1]: file is writable by others; chmod go-w ${open}`,
       'ostiary: warning: upstreams.c.args[0]: expected an absolute path; upstreams run in an empty directory',
+      'ostiary: warning: upstreams.e.args[1]: sounds like a secret, which every local user can read; see whether the server takes it as a variable, under secrets',
       '',
     ]);
     const json = JSON.parse(ostiary('check', '--config', file, '--json').stdout) as {
@@ -125,7 +127,7 @@ upstreams:
       warnings: string[];
     };
     assert.equal(json.ok, true);
-    assert.equal(json.warnings.length, 6);
+    assert.equal(json.warnings.length, 7);
   });
 
   it('says where HTTP upstreams go, without the query, and warns of literals that sound like secrets', () => {

@@ -36,6 +36,7 @@ type FixtureName =
   | 'modern'
   | 'pipe'
   | 'placed'
+  | 'probed'
   | 'torrent';
 
 /** A server of `test/fixtures`, where the sources are: fixtures are not compiled. */

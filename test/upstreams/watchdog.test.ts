@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, linkSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
@@ -157,6 +157,31 @@ for (const shell of shells)
     child?.stdin?.write(`${[...lines, ...good].join('\n')}\n+g 55`);
     await watchdog.close();
     assert.equal(readFileSync(log, 'utf8'), '-KILL -4003\n-KILL -40030\n-KILL 4005\n');
+  });
+
+for (const shell of shells)
+  test(`A11 files are emptied and removed, those that were released are not (${shell.join(' ')})`, {
+    skip: !existsSync(shell[0] ?? '') && 'not installed',
+  }, async (t) => {
+    const directory = emptyDirectory(t);
+    const path = (name: string): string => join(directory, name);
+    for (const name of ["a b'*", '-f', 'released', 'target', 'other']) writeFileSync(path(name), 'canary');
+    symlinkSync(path('target'), path('link'));
+    linkSync(path("a b'*"), path('second name'));
+    const watchdog = Watchdog.start({ shell: shell as [string] });
+    for (const name of ["a b'*", '-f', 'released', 'link', 'gone already']) watchdog.guardFile(path(name));
+    watchdog.releaseFile(path('released'));
+    assert.throws(() => watchdog.guardFile(`${path('x')}\n+g 1`), /line break/);
+    assert.throws(() => watchdog.guardFile('relative'), /cannot be guarded/);
+    await watchdog.close();
+    assert.deepEqual(readdirSync(directory).sort(), ['other', 'released', 'second name', 'target']);
+    const left = (name: string): string => readFileSync(path(name), 'utf8');
+    assert.deepEqual(['other', 'released', 'second name', 'target'].map(left), [
+      'canary',
+      'canary',
+      '',
+      'canary',
+    ]);
   });
 
 test('the watchdog does not keep its daemon alive, and runs with an empty environment', {

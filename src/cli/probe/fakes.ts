@@ -33,7 +33,7 @@ const SHAPES: readonly (readonly [name: RegExp, make: () => string])[] = [
 ];
 
 export function fakeValue(into: string): string {
-  return SHAPES.find(([name]) => name.test(into))?.[1]() ?? `canary-${filler(32)}`;
+  return SHAPES.find(([name]) => name.test(into))?.[1]() ?? filler(38);
 }
 
 /** Letters that depend on the value alone when `shift` bytes precede it. */

@@ -67,12 +67,8 @@ interface Tool {
   readonly inputSchema: unknown;
 }
 
-const lists = [
-  ['tools', 'tools/list'],
-  ['prompts', 'prompts/list'],
-  ['resources', 'resources/list'],
-  ['resources', 'resources/templates/list'],
-] as const;
+/** Asked for whatever the server says it can: an error may hold a secret, too. */
+const lists = ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'] as const;
 
 function toolOf(value: unknown): Tool[] {
   if (!isObject(value) || typeof value.name !== 'string') return [];
@@ -203,13 +199,10 @@ class Probe {
       this.#problem ??= `initialize: ${hello.why}`;
       return;
     }
-    const { capabilities } = hello.result;
     const tools: Tool[] = [];
-    for (const [capability, method] of lists) {
-      if (!isObject(capabilities) || !(capability in capabilities)) continue;
+    for (const method of lists)
       for (const page of await this.#pages(client, method, timeoutMs))
         if (method === 'tools/list' && Array.isArray(page.tools)) tools.push(...page.tools.flatMap(toolOf));
-    }
     for (const tool of this.#choose(tools)) {
       const args = leastArguments(tool.inputSchema);
       const reply = await this.#ask(client, `tools/call ${this.#safe(tool.name)}`, 'tools/call', timeoutMs, {

@@ -5,6 +5,7 @@
 import { closeSync, readFileSync } from 'node:fs';
 import { daemonEnvironment, type Environment, steersRuntime } from '../environment.ts';
 import { Failure } from '../errors.ts';
+import { isObject } from '../jsonrpc.ts';
 
 /** The variables of `env` that `names` name and a daemon would not have anyway, ready for the pipe; `null` for none. */
 export function packVariables(env: Environment, names: readonly string[]): Buffer | null {
@@ -22,9 +23,10 @@ export function unpackVariables(descriptor: string): Record<string, string> {
     const number = Number(descriptor);
     const bytes = readFileSync(number);
     closeSync(number);
-    const read = JSON.parse(bytes.toString()) as Record<string, string>;
+    const read: unknown = JSON.parse(bytes.toString());
     bytes.fill(0);
-    if (Object.values(read).every((value) => typeof value === 'string')) return read;
+    if (isObject(read) && Object.values(read).every((value) => typeof value === 'string'))
+      return read as Record<string, string>;
   } catch {
     // Its message could quote a value.
   }

@@ -59,6 +59,7 @@ describe('upstream probe', { concurrency: 2 }, () => {
     const expected = [
       'message | answer to tools/call answer | result.content[1].text | base64',
       'message | answer to tools/call hex_name | a name in result.structuredContent | hex',
+      'message | answer to tools/call hex_name | result.structuredContent.?[2J | plain',
       'message | answer to tools/call split | several texts | split over texts',
       'message | answer to tools/call failing | error.message | plain',
       'message | notification notifications/message during tools/call notifying | params.data | plain',

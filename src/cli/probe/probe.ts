@@ -3,7 +3,6 @@
  * notes where the fakes come to light. No real secret is acquired: there is no broker here. Nothing is redacted either: what
  * the upstream says is searched as it comes.
  */
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { placementsOf } from '../../config/credentials.ts';
 import type { UpstreamConfig } from '../../config/types.ts';
@@ -97,7 +96,7 @@ class Probe {
     this.#fakes = new Fakes(placementsOf(upstream));
     this.#work = privateDirectory(join(options.directory, 'work'));
     // A cached login of a fake would take the place of a real one, and what is written there should be found.
-    this.#home = privateDirectory(join(options.directory, `home-${randomBytes(8).toString('hex')}`));
+    this.#home = privateDirectory(join(options.directory, 'home'));
   }
 
   async run(guard: Watchdog): Promise<void> {
@@ -176,7 +175,12 @@ class Probe {
           const { kind, method } = message.envelope;
           const what = kind === 'response' ? 'answer to' : `${kind} ${this.#safe(method)} during`;
           for (const { member, ...hit } of hitsIn(message.bytes, this.#fakes))
-            this.#note({ ...hit, place: 'message', where: `${what} ${this.#asking}`, member });
+            this.#note({
+              ...hit,
+              place: 'message',
+              where: `${what} ${this.#asking}`,
+              member: this.#safe(member),
+            });
           events.onMessage(message);
         },
       });
@@ -274,9 +278,7 @@ class Probe {
       // Ours: the files that it was given.
       (path) => /^\/work\/[^/]+\/secrets$/.test(path.slice(directory.length)),
       (path, text) => {
-        const where = this.#safe(
-          path.slice(directory.length).replace(/^\/work\/[^/]+|-[0-9a-f]{16}(?=\/)/, ''),
-        );
+        const where = this.#safe(path.slice(directory.length).replace(/^\/work\/[^/]+/, ''));
         for (const hit of this.#fakes.find(text)) this.#note({ ...hit, place: 'file', where });
       },
       (path) => this.#notes.add(`${this.#safe(path.slice(directory.length))}: too large to be searched`),

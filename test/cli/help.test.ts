@@ -9,8 +9,9 @@ import { canary, scanForLeaks } from '../support/leaks.ts';
 const commands = [
   ...['run', 'up', 'down', 'status', 'serve', 'list', 'call', 'demo', 'connect', 'headers'],
   ...['session', 'session new', 'session list', 'session end'],
-  ...['secret', 'secret set', 'secret rotate', 'secret list', 'secret rm'],
-  ...['vault', 'vault init', 'vault status'],
+  ...['secret', 'secret set', 'secret rotate', 'secret rebind', 'secret list', 'secret rm'],
+  ...['vault', 'vault init', 'vault status', 'vault rewrap', 'vault export-recovery', 'vault restore'],
+  ...['upstream', 'upstream probe'],
   ...['config', 'config check', 'config path', 'config schema', 'config example'],
   ...['audit', 'audit tail', 'audit verify', 'audit head'],
 ];

@@ -98,21 +98,16 @@ function watch(child: ChildProcess, timeoutMs: number): Promise<Outcome> {
       stop(`printed more than ${limits.helperStderrBytes} bytes to stderr`);
   });
   return new Promise((resolve) => {
-    const settle = (): void => {
-      clearTimeout(timer);
-      clearTimeout(killer);
-      resolve({ stdout, stderrBytes, problem });
-    };
     child.on('error', (error: NodeJS.ErrnoException) => {
       problem ??= `cannot be started: ${error.code ?? 'unknown error'}`;
-      // Without descriptors for its pipes it never closes.
-      if (child.pid === undefined) settle();
     });
     child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      clearTimeout(killer);
       // What the helper started and SIGTERM did not end.
       if (killer !== undefined) kill();
       if (code !== 0) problem ??= code === null ? `was ended by ${signal}` : `exited with code ${code}`;
-      settle();
+      resolve({ stdout, stderrBytes, problem });
     });
   });
 }

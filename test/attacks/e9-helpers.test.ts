@@ -88,11 +88,13 @@ test('D4 E9: a value that a server no longer takes is replaced; old and new stay
 
 test('E9: kill -9 of the daemon ends a helper that hangs', async (t) => {
   const marker = join(directory(t), 'started');
-  const text = `trap '' TERM; echo $$ > "$MARKER"; while :; do /bin/sleep 100; done`;
+  // Before it has its input it may not be guarded yet.
+  const text = `trap '' TERM; cat > /dev/null; echo $$ > "$MARKER"; while :; do /bin/sleep 100; done`;
+  const docker = { format: 'docker', registry: 'canary.example' };
   const daemon = await startDaemon(t, {
     config: {
       version: 1,
-      helpers: { h: { command: ['/bin/sh', '-c', text], env: { MARKER: marker } } },
+      helpers: { h: { command: ['/bin/sh', '-c', text], env: { MARKER: marker }, ...docker } },
       upstreams: { leaky: { ...fixtureServer('leaky'), secrets: { SECRET: 'command:h' } } },
     },
   });

@@ -98,21 +98,16 @@ function watch(child: ChildProcess, timeoutMs: number): Promise<Outcome> {
       stop(`printed more than ${limits.helperStderrBytes} bytes to stderr`);
   });
   return new Promise((resolve) => {
-    const settle = (): void => {
-      clearTimeout(timer);
-      clearTimeout(killer);
-      resolve({ stdout, stderrBytes, problem });
-    };
     child.on('error', (error: NodeJS.ErrnoException) => {
       problem ??= `cannot be started: ${error.code ?? 'unknown error'}`;
-      // Without descriptors for its pipes it never closes.
-      if (child.pid === undefined) settle();
     });
     child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      clearTimeout(killer);
       // What the helper started and SIGTERM did not end.
       if (killer !== undefined) kill();
       if (code !== 0) problem ??= code === null ? `was ended by ${signal}` : `exited with code ${code}`;
-      settle();
+      resolve({ stdout, stderrBytes, problem });
     });
   });
 }
@@ -127,10 +122,10 @@ async function runOnce(helper: Helper, file: string, { spawn, guard, env }: Help
     detached: true,
     shell: false,
   });
+  if (child.pid !== undefined) guard.guardGroup(child.pid);
   // EPIPE: it answers without reading.
   child.stdin?.on('error', () => {});
   child.stdin?.end(stdin);
-  if (child.pid !== undefined) guard.guardGroup(child.pid);
   const outcome = await watch(child, helper.timeoutMs);
   if (child.pid !== undefined) guard.releaseGroup(child.pid);
   return outcome;

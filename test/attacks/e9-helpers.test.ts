@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { processStart } from '../../src/os/index.ts';
 import { Turns } from '../credentials/helpers-support.ts';
 import { directory } from '../credentials/support.ts';
 import { callTool, HttpClient, handshake, textOf } from '../support/client.ts';
@@ -87,11 +88,13 @@ test('D4 E9: a value that a server no longer takes is replaced; old and new stay
 
 test('E9: kill -9 of the daemon ends a helper that hangs', async (t) => {
   const marker = join(directory(t), 'started');
-  const text = `trap '' TERM; echo $$ > "$MARKER"; while :; do /bin/sleep 100; done`;
+  // Before it has its input it may not be guarded yet.
+  const text = `trap '' TERM; cat > /dev/null; echo $$ > "$MARKER"; while :; do /bin/sleep 100; done`;
+  const docker = { format: 'docker', registry: 'canary.example' };
   const daemon = await startDaemon(t, {
     config: {
       version: 1,
-      helpers: { h: { command: ['/bin/sh', '-c', text], env: { MARKER: marker } } },
+      helpers: { h: { command: ['/bin/sh', '-c', text], env: { MARKER: marker }, ...docker } },
       upstreams: { leaky: { ...fixtureServer('leaky'), secrets: { SECRET: 'command:h' } } },
     },
   });
@@ -99,9 +102,10 @@ test('E9: kill -9 of the daemon ends a helper that hangs', async (t) => {
   const client = new HttpClient(portOf(daemon), '/mcp/leaky', bearer(session));
   const asked = assert.rejects(client.request('initialize', {}));
   const pid = await eventually('the helper', () => existsSync(marker) && readFileSync(marker, 'utf8').trim());
-  assert.ok(existsSync(`/proc/${pid}`));
+  assert.notEqual(processStart(Number(pid)), null);
   daemon.kill('SIGKILL');
-  await eventually('its end', () => !existsSync(`/proc/${pid}`));
+  // Whoever inherits it may be late to reap it.
+  await eventually('its end', () => processStart(Number(pid)) === null);
   await asked;
 });
 

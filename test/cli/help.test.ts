@@ -10,6 +10,7 @@ const commands = [
   ...['run', 'up', 'down', 'status', 'serve', 'list', 'call', 'demo', 'connect', 'headers'],
   ...['session', 'session new', 'session list', 'session end'],
   ...['secret', 'secret set', 'secret rotate', 'secret list', 'secret rm'],
+  ...['upstream', 'upstream probe'],
   ...['vault', 'vault init', 'vault status'],
   ...['config', 'config check', 'config path', 'config schema', 'config example'],
   ...['audit', 'audit tail', 'audit verify', 'audit head'],

@@ -39,6 +39,8 @@ export class ControlClient {
     return new Promise((resolve, reject) => {
       const sent = request({
         socketPath: this.#socket,
+        // A connection of its own: one that was kept may have been closed by the daemon while we were busy.
+        agent: false,
         method,
         path,
         headers: { host: 'localhost', ...(body === undefined ? {} : { 'content-type': 'application/json' }) },

@@ -39,10 +39,10 @@ export class ControlClient {
     return new Promise((resolve, reject) => {
       const sent = request({
         socketPath: this.#socket,
+        // A connection of its own: one that was kept may have been closed by the daemon while we were busy.
+        agent: false,
         method,
         path,
-        // A connection that is kept may be closed by the daemon at the moment in which it is used again.
-        agent: false,
         headers: { host: 'localhost', ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
       });
       sent.on('error', (error: NodeJS.ErrnoException) =>

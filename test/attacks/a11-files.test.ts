@@ -3,12 +3,13 @@
  * and holds no value in the clear. Another uid really tries.
  */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { chmodSync, lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { mainFile } from '../../src/cli/main-file.ts';
 import { canBecome, run } from '../os/support.ts';
-import { handshake, LineClient } from '../support/client.ts';
-import { socketOf, startDaemon } from '../support/daemon.ts';
+import { startDaemon } from '../support/daemon.ts';
 import { canary, scanForLeaks } from '../support/leaks.ts';
 import { fixtureServer } from '../support/servers.ts';
 import { stranger } from '../support/users.ts';
@@ -44,8 +45,15 @@ test('A11 A17: vault, key, lock, logs, audit log, sockets and work directories a
     },
   });
   const { home } = daemon;
-  const client = await LineClient.upgrade(socketOf(await daemon.newSession()), '/mcp/chatty');
-  await handshake(client);
+  await daemon.newSession();
+  // The upstream gets its secret, and leaves what it leaves.
+  execFileSync(process.execPath, [mainFile, 'list', 'chatty'], {
+    env: home.env,
+    uid: owner,
+    gid: owner,
+    cwd: '/',
+  });
+  await daemon.audited(({ event }) => event === 'upstream.started');
 
   const roots = [home.state, join(home.runtime, 'ostiary')];
   const paths = roots.flatMap((root) => [
@@ -69,7 +77,6 @@ test('A11 A17: vault, key, lock, logs, audit log, sockets and work directories a
     JSON.parse(await run(t, READ, { uid: owner, env }).line()).length > 0,
     'their owner, by the same means, does open them',
   );
-  await client.close();
   await daemon.stop();
   const files = roots.slice(0, 1);
   assert.deepEqual(scanForLeaks([secret], { texts: [daemon.log()], files }), []);

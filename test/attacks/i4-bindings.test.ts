@@ -199,14 +199,17 @@ describe('an agent that may write the configuration', { concurrency: false }, ()
       // What does not say where a secret goes may change freely.
       renamed: { ...honest, call_timeout: '3m' },
       keychain: { ...honest, secrets: { TOKEN: 'keychain:ostiary-vault/key-0123456789abcdef' } },
+      'key-file': { ...honest, secrets: { TOKEN: `file:${join(attacked.home.state, 'vault.key')}` } },
     };
     for (const [name, edit] of Object.entries(edits)) upstreams[name] = edit(honest, attacked);
     writeFileSync(attacked.home.configFile, JSON.stringify({ version: 1, upstreams }));
     const next = await startDaemon(t, { home: attacked.home });
     for (const name of Object.keys(edits)) await t.test(name, () => refused(next, attacked, elsewhere, name));
     await t.test('the key of the vault itself', async () => {
-      const { error } = await initialize(next, 'keychain');
-      assert.match(String(error?.message), /the key of the vault is for no upstream/);
+      for (const name of ['keychain', 'key-file']) {
+        const { error } = await initialize(next, name);
+        assert.match(String(error?.message), /the key of the vault is for no upstream/);
+      }
     });
     await works(next, 'renamed');
   });

@@ -1,0 +1,164 @@
+/**
+ * Where in a text a form may begin: the part of the search that looks at every text, so its cost must not grow with the
+ * number of secrets.
+ *
+ * Four bytes at every fourth (eighth, …) position of the text are looked up in a table of four bytes at the first offsets
+ * of every form. An occurrence that starts without escapes cannot pass between two such positions. One that starts with
+ * an escape or a line break is found there: the four bytes read from it on, or those before it, are in the table too.
+ */
+import { isLead, shortEscape } from './escapes.ts';
+import type { Form } from './forms.ts';
+import { forEachLead, LeadSearch } from './leads.ts';
+
+const GRAM = 4;
+/** Steps from look to look in the text. The shortest form has to hold one look whatever its position. */
+const STEPS = [16, 12, 8, 4];
+
+/** Knuth's multiplicative hash: 2^32 divided by the golden ratio. */
+const MIX = 0x9e3779b1 | 0;
+/** Makes ASCII letters lower-case, since some forms mean the same in either case. Others are told apart later. */
+const FOLD = 0x20202020;
+
+const LEAST_BITS = 12;
+/** A table beyond this would not stay in the processor's cache. */
+const MOST_BITS = 18;
+/** Slots of the filter per gram: one of so many texts is looked at in vain. */
+const SLOTS = 16;
+
+function read(bytes: Buffer, at: number): number {
+  return (
+    (bytes[at] as number) |
+    ((bytes[at + 1] as number) << 8) |
+    ((bytes[at + 2] as number) << 16) |
+    ((bytes[at + 3] as number) << 24)
+  );
+}
+
+/** Aligned words of `text`, and where the first one begins. */
+function wordsOf(text: Buffer): { readonly words: Int32Array; readonly first: number } {
+  const first = -text.byteOffset & 3;
+  if (text.length < first + GRAM) return { words: new Int32Array(0), first };
+  return {
+    words: new Int32Array(text.buffer, text.byteOffset + first, (text.length - first) >> 2),
+    first,
+  };
+}
+
+/** Is told where a form may begin; has to look itself, with escapes read through. */
+export interface Candidates<F extends Form> {
+  visit(form: F, start: number): void;
+}
+
+export class GramIndex<F extends Form> {
+  readonly #forms: F[] = [];
+  #shortest = Number.POSITIVE_INFINITY;
+  #step = STEPS[0] as number;
+  /** Not 0 where the hash of some gram falls. */
+  #filter = new Uint8Array(1 << LEAST_BITS);
+  #shift = 32 - LEAST_BITS;
+  /** The grams of a slot: the latest, by number plus 1, and for each the one before it. */
+  #latest = new Int32Array(1 << LEAST_BITS);
+  #before: number[] = [];
+  #grams: number[] = [];
+  #owners: number[] = [];
+  #offsets: number[] = [];
+  /** 1 for each byte that occurs in a gram. */
+  readonly #bytes = new Uint8Array(256);
+  /** 1 for each letter whose short escape means nothing to any form, and begins nothing either. */
+  readonly #dull = new Uint8Array(256);
+
+  /** @param forms of at least {@link GRAM} bytes more than the least step */
+  add(forms: readonly F[]): void {
+    const known = this.#forms.length;
+    for (const form of forms) {
+      this.#forms.push(form);
+      this.#shortest = Math.min(this.#shortest, form.length);
+    }
+    const step = STEPS.find((each) => each + GRAM - 1 <= this.#shortest) ?? GRAM;
+    const grams = this.#forms.length * step;
+    const bits = Math.min(Math.max(Math.ceil(Math.log2(grams * SLOTS)), LEAST_BITS), MOST_BITS);
+    if (step === this.#step && 1 << bits <= this.#filter.length) this.#enter(known);
+    else this.#rebuild(step, bits);
+    for (let letter = 0; letter < 256; letter++) {
+      const meaning = shortEscape(letter);
+      this.#dull[letter] = meaning >= 0 && isLead[meaning] === 0 && this.#bytes[meaning] === 0 ? 1 : 0;
+    }
+  }
+
+  #rebuild(step: number, bits: number): void {
+    this.#step = step;
+    this.#shift = 32 - bits;
+    this.#filter = new Uint8Array(1 << bits);
+    this.#latest = new Int32Array(1 << bits);
+    this.#before = [];
+    this.#grams = [];
+    this.#owners = [];
+    this.#offsets = [];
+    this.#enter(0);
+  }
+
+  /** Puts the grams of all forms from `first` on into the table. */
+  #enter(first: number): void {
+    for (let owner = first; owner < this.#forms.length; owner++) {
+      const { head, caseless } = this.#forms[owner] as F;
+      for (let offset = 0; offset < this.#step + GRAM - 1; offset++) {
+        const byte = head[offset] as number;
+        this.#bytes[byte] = 1;
+        if (caseless) this.#bytes[String.fromCharCode(byte).toUpperCase().charCodeAt(0)] = 1;
+      }
+      for (let offset = 0; offset < this.#step; offset++) {
+        const gram = read(head, offset) | FOLD;
+        const slot = Math.imul(gram, MIX) >>> this.#shift;
+        this.#before.push(this.#latest[slot] as number);
+        this.#latest[slot] = this.#grams.push(gram);
+        this.#owners.push(owner);
+        this.#offsets.push(offset);
+        this.#filter[slot] = 1;
+      }
+    }
+  }
+
+  /** Visits each place of `text` where a form may begin, in no order and some of them twice. */
+  search(text: Buffer, candidates: Candidates<F>): void {
+    if (this.#forms.length === 0) return;
+    const { words, first } = wordsOf(text);
+    this.#look(words, first, candidates);
+    const escapes = new LeadSearch(text, this, candidates);
+    forEachLead(text, words, first, (at) => escapes.visit(at));
+  }
+
+  #look(words: Int32Array, first: number, candidates: Candidates<F>): void {
+    const filter = this.#filter;
+    const shift = this.#shift;
+    const step = this.#step / GRAM;
+    for (let index = 0; index < words.length; index += step) {
+      const word = (words[index] as number) | FOLD;
+      if (filter[Math.imul(word, MIX) >>> shift] !== 0)
+        this.#candidates(word, first + GRAM * index, candidates);
+    }
+  }
+
+  /** Visits the forms that `gram` is part of, which stands at `at`. */
+  #candidates(gram: number, at: number, candidates: Candidates<F>): void {
+    let entry = this.#latest[Math.imul(gram, MIX) >>> this.#shift] as number;
+    for (; entry !== 0; entry = this.#before[entry - 1] as number) {
+      if (this.#grams[entry - 1] !== gram) continue;
+      const offset = this.#offsets[entry - 1] as number;
+      if (offset <= at) candidates.visit(this.#forms[this.#owners[entry - 1] as number] as F, at - offset);
+    }
+  }
+
+  /** As found at an escape; see {@link LeadSearch}. */
+  probe(gram: number, at: number, candidates: Candidates<F>): void {
+    const folded = gram | FOLD;
+    if (this.#filter[Math.imul(folded, MIX) >>> this.#shift] !== 0) this.#candidates(folded, at, candidates);
+  }
+
+  has(byte: number): boolean {
+    return this.#bytes[byte] === 1;
+  }
+
+  isDull(letter: number | undefined): boolean {
+    return letter !== undefined && this.#dull[letter] === 1;
+  }
+}

@@ -12,7 +12,10 @@ const COLON = 0x3a;
 const key = Buffer.from('"text"');
 /** A key may be written with escapes: `t`, `e` and `x`. No serializer does, so most messages hold none. */
 const escapedLetters = ['\\u0074', '\\u0065', '\\u0078'].map((text) => Buffer.from(text));
-const asciiEscape = Buffer.from('\\u00');
+/** What they have in common; native search is slow where the first byte is frequent, as a backslash is. */
+const lettersEscape = Buffer.from('u00');
+/** The rarest bytes of the key, for the same reason. */
+const keyEnd = Buffer.from('xt"');
 /** Native search costs as much as a look at this many bytes. */
 const SHORT = 48;
 
@@ -56,10 +59,12 @@ function isText(json: Buffer, start: number, end: number): boolean {
 
 /** Most messages have no two texts, and it costs little to see. Never false for one that has. */
 function mayHoldSeveral(json: Buffer): boolean {
-  if (json.includes(asciiEscape) && escapedLetters.some((letter) => json.includes(letter))) return true;
+  if (json.includes(lettersEscape) && escapedLetters.some((letter) => json.includes(letter))) return true;
   let texts = 0;
-  for (let at = json.indexOf(key); at >= 0; at = json.indexOf(key, at + key.length)) {
-    if (valueAfter(json, at + key.length) >= 0 && ++texts === 2) return true;
+  for (let at = json.indexOf(keyEnd); at >= 0; at = json.indexOf(keyEnd, at + 1)) {
+    const end = at + keyEnd.length;
+    const start = end - key.length;
+    if (start >= 0 && isText(json, start, end) && valueAfter(json, end) >= 0 && ++texts === 2) return true;
   }
   return false;
 }

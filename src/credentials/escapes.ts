@@ -6,6 +6,21 @@
 /** JSON in a JSON string in a JSON message, or a URL in such a string. */
 export const LAYERS = 3;
 
+/**
+ * The readings that a position may have besides its byte itself: layers to undo; and layers to undo of the second of two
+ * backslashes. That one is ambiguous: it may begin an escape of a layer above.
+ */
+const READINGS: readonly { readonly layers: number; readonly second?: number }[] = [
+  { layers: 1 },
+  { layers: 2 },
+  { layers: 3 },
+  { layers: 2, second: 0 },
+  { layers: 3, second: 0 },
+  { layers: 3, second: 1 },
+];
+
+export const readings = READINGS.length;
+
 /** In a unit: it is a code point beyond ASCII, and stands for its bytes in UTF-8. Without it a unit is one byte. */
 const CODE_POINT = 1 << 24;
 
@@ -25,6 +40,10 @@ export const leads: readonly number[] = [BACKSLASH, QUOTE, PERCENT, AMPERSAND, L
 /** 1 for each of {@link leads}. */
 export const isLead = new Uint8Array(256);
 for (const byte of leads) isLead[byte] = 1;
+
+/** 1 for those of them that begin escapes. */
+const isEscape = new Uint8Array(256);
+for (const byte of [BACKSLASH, PERCENT, AMPERSAND]) isEscape[byte] = 1;
 
 /** RFC 8259 section 7, and what stack traces, reprs and shells add. */
 const shortEscapes = new Int16Array(256).fill(-1);
@@ -56,6 +75,9 @@ const entities: ReadonlyMap<string, number> = new Map(
   ),
 );
 const LONGEST_ENTITY = 8;
+
+/** What may follow a backslash, as in two halves of a surrogate pair. */
+const LONGEST_BACKSLASH = 11;
 
 /** The code point that `&name;` stands for, or -1. */
 function entityCode(name: string): number {
@@ -102,6 +124,26 @@ export class EscapeReader {
 
   constructor(text: Buffer) {
     this.#text = text;
+  }
+
+  /** Whether {@link read} gives the same for any number of layers from one on. False is always safe to say. */
+  isPlain(at: number): boolean {
+    const text = this.#text;
+    const following = text[at + 1] ?? 0;
+    let reach = 0;
+    if (text[at] === PERCENT) reach = 2;
+    else if (text[at] === AMPERSAND) reach = LONGEST_ENTITY + 1;
+    else if (text[at] === BACKSLASH) reach = shortEscape(following) < 0 ? LONGEST_BACKSLASH : 1;
+    for (let byte = at + 1; byte <= at + reach; byte++) if (isEscape[text[byte] ?? 0] === 1) return false;
+    return isEscape[this.read(at, 1) & 0xff] === 0 || this.next === at + 1;
+  }
+
+  /** Reads one unit at `at` in one of {@link readings} ways; -1 where that way does not apply. */
+  readAs(at: number, reading: number): number {
+    const { layers, second } = READINGS[reading] as (typeof READINGS)[number];
+    if (second === undefined) return this.read(at, layers);
+    if (this.read(at, layers - 1) !== BACKSLASH) return -1;
+    return this.next > at + 1 && this.read(this.next, second) === BACKSLASH ? BACKSLASH : -1;
   }
 
   /** Reads one unit at `at` with up to `layers` layers of escapes undone; -1 at the end of the text. */

@@ -103,21 +103,23 @@ function base64(value: Buffer): Base64[] {
   });
 }
 
+const hexPairs = Array.from({ length: 256 }, (_, byte) => latin1(byte.toString(16).padStart(2, '0')));
+const decimals = Array.from({ length: 256 }, (_, byte) => latin1(String(byte)));
+
 /** Each byte in the notation that `words` has for it. */
-function list(value: Buffer, words: readonly string[], separator: string): Buffer {
+function list(value: Buffer, words: readonly Buffer[], separator: string): Buffer {
   const between = latin1(separator);
-  const written = words.map(latin1);
   const bytes = Buffer.allocUnsafe(value.length * (3 + between.length));
   let length = 0;
+  const write = (word: Buffer): void => {
+    for (let at = 0; at < word.length; at++) bytes[length++] = word[at] as number;
+  };
   for (const [index, byte] of value.entries()) {
-    if (index > 0) length += between.copy(bytes, length);
-    length += (written[byte] as Buffer).copy(bytes, length);
+    if (index > 0) write(between);
+    write(words[byte] as Buffer);
   }
   return Buffer.from(bytes.subarray(0, length));
 }
-
-const hexPairs = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
-const decimals = Array.from({ length: 256 }, (_, byte) => String(byte));
 
 /** Bytes of a form and what only base64 has; made again when they are needed. */
 type Encode = () => readonly { readonly bytes: Buffer; readonly before?: 0 | 1; readonly after?: 0 | 1 }[];

@@ -6,11 +6,10 @@
  * of every form. An occurrence that starts without escapes cannot pass between two such positions. One that starts with
  * an escape or a line break is found there: the four bytes read from it on, or those before it, are in the table too.
  */
-import { isLead, shortEscape } from './escapes.ts';
 import type { Form } from './forms.ts';
-import { forEachLead, LeadSearch } from './leads.ts';
+import { LeadSearch, searchLeads } from './leads.ts';
 
-const GRAM = 4;
+export const GRAM = 4;
 /** Steps from look to look in the text. The shortest form has to hold one look whatever its position. */
 const STEPS = [16, 12, 8, 4];
 
@@ -19,13 +18,16 @@ const MIX = 0x9e3779b1 | 0;
 /** Makes ASCII letters lower-case, since some forms mean the same in either case. Others are told apart later. */
 const FOLD = 0x20202020;
 
+/** Bits of a hash that one slot of the table has in common. */
+const SLOT_BITS = 3;
+
 const LEAST_BITS = 12;
-/** A table beyond this would not stay in the processor's cache. */
-const MOST_BITS = 18;
-/** Slots of the filter per gram: one of so many texts is looked at in vain. */
+/** A filter beyond this, of 128 KiB, would not stay in the processor's cache. */
+const MOST_BITS = 20;
+/** Bits of the filter per gram: about one look in so many is in vain. */
 const SLOTS = 16;
 
-function read(bytes: Buffer, at: number): number {
+export function readGram(bytes: Buffer, at: number): number {
   return (
     (bytes[at] as number) |
     ((bytes[at + 1] as number) << 8) |
@@ -53,19 +55,17 @@ export class GramIndex<F extends Form> {
   readonly #forms: F[] = [];
   #shortest = Number.POSITIVE_INFINITY;
   #step = STEPS[0] as number;
-  /** Not 0 where the hash of some gram falls. */
-  #filter = new Uint8Array(1 << LEAST_BITS);
+  /** A bit for each hash of a gram. */
+  #filter = new Int32Array(1 << (LEAST_BITS - 5));
   #shift = 32 - LEAST_BITS;
   /** The grams of a slot: the latest, by number plus 1, and for each the one before it. */
-  #latest = new Int32Array(1 << LEAST_BITS);
+  #latest = new Int32Array(1 << (LEAST_BITS - SLOT_BITS));
   #before: number[] = [];
   #grams: number[] = [];
   #owners: number[] = [];
   #offsets: number[] = [];
   /** 1 for each byte that occurs in a gram. */
   readonly #bytes = new Uint8Array(256);
-  /** 1 for each letter whose short escape means nothing to any form, and begins nothing either. */
-  readonly #dull = new Uint8Array(256);
 
   /** @param forms of at least {@link GRAM} bytes more than the least step */
   add(forms: readonly F[]): void {
@@ -77,19 +77,15 @@ export class GramIndex<F extends Form> {
     const step = STEPS.find((each) => each + GRAM - 1 <= this.#shortest) ?? GRAM;
     const grams = this.#forms.length * step;
     const bits = Math.min(Math.max(Math.ceil(Math.log2(grams * SLOTS)), LEAST_BITS), MOST_BITS);
-    if (step === this.#step && 1 << bits <= this.#filter.length) this.#enter(known);
+    if (step === this.#step && bits <= 32 - this.#shift) this.#enter(known);
     else this.#rebuild(step, bits);
-    for (let letter = 0; letter < 256; letter++) {
-      const meaning = shortEscape(letter);
-      this.#dull[letter] = meaning >= 0 && isLead[meaning] === 0 && this.#bytes[meaning] === 0 ? 1 : 0;
-    }
   }
 
   #rebuild(step: number, bits: number): void {
     this.#step = step;
     this.#shift = 32 - bits;
-    this.#filter = new Uint8Array(1 << bits);
-    this.#latest = new Int32Array(1 << bits);
+    this.#filter = new Int32Array(1 << (bits - 5));
+    this.#latest = new Int32Array(1 << (bits - SLOT_BITS));
     this.#before = [];
     this.#grams = [];
     this.#owners = [];
@@ -107,13 +103,15 @@ export class GramIndex<F extends Form> {
         if (caseless) this.#bytes[String.fromCharCode(byte).toUpperCase().charCodeAt(0)] = 1;
       }
       for (let offset = 0; offset < this.#step; offset++) {
-        const gram = read(head, offset) | FOLD;
-        const slot = Math.imul(gram, MIX) >>> this.#shift;
+        const gram = readGram(head, offset) | FOLD;
+        const hash = Math.imul(gram, MIX) >>> this.#shift;
+        const slot = hash >>> SLOT_BITS;
         this.#before.push(this.#latest[slot] as number);
         this.#latest[slot] = this.#grams.push(gram);
         this.#owners.push(owner);
         this.#offsets.push(offset);
-        this.#filter[slot] = 1;
+        const bits = this.#filter[hash >>> 5] as number;
+        this.#filter[hash >>> 5] = bits | (1 << (hash & 31));
       }
     }
   }
@@ -123,8 +121,7 @@ export class GramIndex<F extends Form> {
     if (this.#forms.length === 0) return;
     const { words, first } = wordsOf(text);
     this.#look(words, first, candidates);
-    const escapes = new LeadSearch(text, this, candidates);
-    forEachLead(text, words, first, (at) => escapes.visit(at));
+    searchLeads(text, words, first, new LeadSearch(text, this, candidates));
   }
 
   #look(words: Int32Array, first: number, candidates: Candidates<F>): void {
@@ -133,14 +130,15 @@ export class GramIndex<F extends Form> {
     const step = this.#step / GRAM;
     for (let index = 0; index < words.length; index += step) {
       const word = (words[index] as number) | FOLD;
-      if (filter[Math.imul(word, MIX) >>> shift] !== 0)
+      const hash = Math.imul(word, MIX) >>> shift;
+      if ((((filter[hash >>> 5] as number) >>> (hash & 31)) & 1) !== 0)
         this.#candidates(word, first + GRAM * index, candidates);
     }
   }
 
   /** Visits the forms that `gram` is part of, which stands at `at`. */
   #candidates(gram: number, at: number, candidates: Candidates<F>): void {
-    let entry = this.#latest[Math.imul(gram, MIX) >>> this.#shift] as number;
+    let entry = this.#latest[(Math.imul(gram, MIX) >>> this.#shift) >>> SLOT_BITS] as number;
     for (; entry !== 0; entry = this.#before[entry - 1] as number) {
       if (this.#grams[entry - 1] !== gram) continue;
       const offset = this.#offsets[entry - 1] as number;
@@ -156,9 +154,5 @@ export class GramIndex<F extends Form> {
 
   has(byte: number): boolean {
     return this.#bytes[byte] === 1;
-  }
-
-  isDull(letter: number | undefined): boolean {
-    return letter !== undefined && this.#dull[letter] === 1;
   }
 }

@@ -1,13 +1,21 @@
 /** Forms that begin with an escape, a line break or a joint of strings: see `grams.ts`. */
-import { bytesOf, EscapeReader, isLead, LAYERS, leads } from './escapes.ts';
+import { bytesOf, EscapeReader, isLead, LAYERS, leads, readings, shortEscape } from './escapes.ts';
 import type { Form } from './forms.ts';
-import type { Candidates, GramIndex } from './grams.ts';
+import { type Candidates, GRAM, type GramIndex, readGram } from './grams.ts';
 
+const TAB = 0x09;
+const LF = 0x0a;
+const CR = 0x0d;
+const SPACE = 0x20;
 const QUOTE = 0x22;
+const PERCENT = 0x25;
+const AMPERSAND = 0x26;
 const COMMA = 0x2c;
 const BACKSLASH = 0x5c;
 
-const GRAM = 4;
+/** Instead of a position: there is nothing to skip; it takes a {@link EscapeReader} to tell. */
+const NONE = -1;
+const UNCLEAR = -2;
 
 /** Line breaks and joints in a row, with nothing between them, that are read through at the start of a form. */
 const SKIPS = 8;
@@ -17,52 +25,66 @@ const SHORT_BYTES = 2048;
 /** Native search from one byte to the next is cheaper than looking at everything where they are further apart than this. */
 const SPARSE_BYTES = 256;
 
-/** Calls `visit` for each byte of `text` at which an escape, a line break or a joint may begin, in no order. */
-export function forEachLead(
+/** Since where each lead is visited, by byte; -1 for all other bytes. */
+const everywhere = new Int32Array(256).fill(-1);
+for (const lead of leads) everywhere[lead] = 0;
+
+/** Looks at each byte of `text` at which an escape, a line break or a joint may begin. `words` begin at `first`. */
+export function searchLeads<F extends Form>(
   text: Buffer,
   words: Int32Array,
   first: number,
-  visit: (at: number) => void,
+  search: LeadSearch<F>,
 ): void {
-  const dense = new Int32Array(256).fill(-1);
-  let from = text.length;
-  for (const lead of leads) {
-    const start = text.length < SHORT_BYTES ? 0 : visitSparse(text, lead, visit);
-    if (start < 0) continue;
-    dense[lead] = start;
-    from = Math.min(from, start);
+  if (text.length < SHORT_BYTES) {
+    visitDense(text, words, first, everywhere, search);
+    return;
   }
-  if (from < text.length) visitDense(text, words, first, { from, dense }, visit);
+  let since: Int32Array | undefined;
+  for (const lead of leads) {
+    const start = visitSparse(text, lead, search);
+    if (start < 0) continue;
+    since ??= new Int32Array(256).fill(-1);
+    since[lead] = start;
+  }
+  if (since !== undefined) visitDense(text, words, first, since, search);
 }
 
 /** @returns where it gave up, because there are too many, or -1 */
-function visitSparse(text: Buffer, lead: number, visit: (at: number) => void): number {
+function visitSparse<F extends Form>(text: Buffer, lead: number, search: LeadSearch<F>): number {
   let budget = text.length / SPARSE_BYTES;
   let at = text.indexOf(lead);
   for (; at >= 0 && budget > 0; budget--) {
-    visit(at);
+    search.visit(at);
     at = text.indexOf(lead, at + 1);
   }
   return at;
 }
 
-/** @param dense by byte: from where on it is visited, or -1 */
-function visitDense(
+function visitBytes<F extends Form>(
+  text: Buffer,
+  start: number,
+  end: number,
+  since: Int32Array,
+  search: LeadSearch<F>,
+): void {
+  for (let at = start; at < end; at++) {
+    const from = since[text[at] as number] as number;
+    if (from >= 0 && at >= from) search.visit(at);
+  }
+}
+
+function visitDense<F extends Form>(
   text: Buffer,
   words: Int32Array,
   first: number,
-  { from, dense }: { readonly from: number; readonly dense: Int32Array },
-  visit: (at: number) => void,
+  since: Int32Array,
+  search: LeadSearch<F>,
 ): void {
-  const visitBytes = (start: number, end: number): void => {
-    for (let at = start; at < end; at++) {
-      const since = dense[text[at] as number] as number;
-      if (since >= 0 && at >= since) visit(at);
-    }
-  };
-  const start = Math.min(Math.max(0, (from - first) >> 2), words.length);
-  visitBytes(0, Math.min(first, text.length));
-  for (let index = start; index < words.length; index++) {
+  const count = words.length;
+  visitBytes(text, 0, Math.min(first, text.length), since, search);
+  visitBytes(text, first + 4 * count, text.length, since, search);
+  for (let index = 0; index < count; index++) {
     const word = words[index] as number;
     // Four bytes at once: a difference has its high bit set where the byte was below the subtrahend.
     const backslash = word ^ 0x5c5c5c5c;
@@ -75,9 +97,10 @@ function visitDense(
       ((dollar - 0x04040404) & ~dollar) |
       // Line breaks among other control characters.
       ((word - 0x10101010) & ~word);
-    if ((flags & HIGH_BITS) !== 0) visitBytes(first + 4 * index, first + 4 * index + 4);
+    if ((flags & HIGH_BITS) === 0) continue;
+    const at = first + 4 * index;
+    visitBytes(text, at, at + 4, since, search);
   }
-  visitBytes(first + 4 * words.length, text.length);
 }
 
 const HIGH_BITS = 0x80808080 | 0;
@@ -99,35 +122,70 @@ export class LeadSearch<F extends Form> {
   }
 
   visit(at: number): void {
-    const following = this.#text[at + 1] ?? 0;
-    const lead = this.#text[at];
-    if (lead === BACKSLASH && this.#index.isDull(following)) return;
-    if (lead === QUOTE && following !== COMMA && following > 0x20 && isLead[following] === 0) return;
     this.#origin = at;
-    const escaped = this.#readEscapes(at, 0, 0, SKIPS);
-    const skipped = this.#readSkips(at, 0, 0, SKIPS);
     // It may be in the second half of the grams of a form, behind a gram without escapes.
-    if ((escaped || skipped) && at >= GRAM) {
-      const text = this.#text;
-      const gram =
-        (text[at - 4] as number) |
-        ((text[at - 3] as number) << 8) |
-        ((text[at - 2] as number) << 16) |
-        ((text[at - 1] as number) << 24);
-      this.#index.probe(gram, at - GRAM, this.#candidates);
+    if (this.#readLead(at, 0, 0, SKIPS) && at >= GRAM)
+      this.#index.probe(readGram(this.#text, at - GRAM), at - GRAM, this.#candidates);
+  }
+
+  /**
+   * Reads on behind what the lead at `at` may mean. Nearly all leads are quotes, `\\"` and `\\n`, and most texts are full
+   * of them: these take a short way.
+   * @returns whether it may mean something
+   */
+  #readLead(at: number, gram: number, count: number, skips: number): boolean {
+    const text = this.#text;
+    const length = text[at] === BACKSLASH ? 2 : 1;
+    const meaning = length === 2 ? shortEscape(text[at + 1] ?? 0) : (text[at] as number);
+    if (meaning === QUOTE || meaning === LF || meaning === CR) {
+      const behind = meaning === QUOTE ? this.#joint(at + length) : this.#lineBreak(at + length);
+      if (behind !== UNCLEAR) {
+        const escaped = length === 2 && this.#index.has(meaning);
+        if (escaped) this.#read(at + length, gram | (meaning << (8 * count)), count + 1, skips);
+        if (behind >= 0 && skips > 0) this.#read(behind, gram, count, skips - 1);
+        return escaped || behind >= 0;
+      }
+    } else if (meaning >= 0 && isLead[meaning] === 0 && !this.#index.has(meaning)) return false;
+    const escaped = this.#readEscapes(at, gram, count, skips);
+    return this.#readSkips(at, gram, count, skips) || escaped;
+  }
+
+  /** Where text goes on behind a quote that ended before `at` and that of the next string, `NONE`, or `UNCLEAR`. */
+  #joint(at: number): number {
+    const text = this.#text;
+    const byte = text[at] ?? 0;
+    if (byte > SPACE && byte !== COMMA && isLead[byte] === 0) return NONE;
+    if (byte !== COMMA) return UNCLEAR;
+    const next = this.#lineBreak(at + 1);
+    if (next === UNCLEAR) return UNCLEAR;
+    if (text[next] === QUOTE) return next + 1;
+    return text[next] === BACKSLASH && text[next + 1] === QUOTE ? next + 2 : NONE;
+  }
+
+  /** Where text goes on behind a line break that ended before `from` and the indentation after it, or `UNCLEAR`. */
+  #lineBreak(from: number): number {
+    const text = this.#text;
+    for (let at = from; ; ) {
+      const byte = text[at] ?? 0;
+      const escaped = byte === BACKSLASH ? shortEscape(text[at + 1] ?? 0) : byte;
+      if (escaped === SPACE || escaped === LF || escaped === CR || escaped === TAB)
+        at += byte === BACKSLASH ? 2 : 1;
+      else if (escaped < 0 || escaped === BACKSLASH || byte === PERCENT || byte === AMPERSAND) return UNCLEAR;
+      else return at;
     }
   }
 
   /** Tries all readings of what is at `at`; `gram` holds the `count` bytes that were read before. */
   #read(from: number, before: number, counted: number, skips: number): void {
     const text = this.#text;
-    let [at, gram, count] = [from, before, counted];
+    let at = from;
+    let gram = before;
+    let count = counted;
     while (count < GRAM) {
       if (at >= text.length) return;
       const byte = text[at] as number;
       if (isLead[byte] === 1) {
-        this.#readEscapes(at, gram, count, skips);
-        this.#readSkips(at, gram, count, skips);
+        this.#readLead(at, gram, count, skips);
       }
       if (!this.#index.has(byte)) return;
       gram |= byte << (8 * count++);
@@ -140,18 +198,24 @@ export class LeadSearch<F extends Form> {
   #readEscapes(at: number, gram: number, count: number, skips: number): boolean {
     let known = at + 1;
     let found = false;
-    for (let layers = 1; layers <= LAYERS; layers++) {
-      const unit = this.#reader.read(at, layers);
+    const ways = this.#reader.isPlain(at) ? 1 : readings;
+    for (let reading = 0; reading < ways; reading++) {
+      const unit = this.#reader.readAs(at, reading);
       const { next } = this.#reader;
-      if (next === known) continue;
+      if (unit < 0 || next === known) continue;
       known = next;
-      const bytes = bytesOf(unit);
-      if (!this.#index.has(bytes[0] as number)) continue;
+      if (unit < 0x80) {
+        if (!this.#index.has(unit)) continue;
+        this.#read(next, gram | (unit << (8 * count)), count + 1, skips);
+      } else {
+        const bytes = bytesOf(unit);
+        if (!this.#index.has(bytes[0] as number)) continue;
+        let longer = gram;
+        let length = count;
+        for (const byte of bytes) if (length < GRAM) longer |= byte << (8 * length++);
+        this.#read(next, longer, length, skips);
+      }
       found = true;
-      let longer = gram;
-      let length = count;
-      for (const byte of bytes) if (length < GRAM) longer |= byte << (8 * length++);
-      this.#read(next, longer, length, skips);
     }
     return found;
   }
@@ -159,7 +223,8 @@ export class LeadSearch<F extends Form> {
   /** @returns whether there is a line break or joint */
   #readSkips(at: number, gram: number, count: number, skips: number): boolean {
     let known = at;
-    for (let layers = 0; layers <= LAYERS && skips > 0; layers++) {
+    const most = this.#reader.isPlain(at) ? 1 : LAYERS;
+    for (let layers = 0; layers <= most && skips > 0; layers++) {
       const behind = this.#reader.skip(at, layers);
       if (behind === known || behind === at) continue;
       known = behind;

@@ -1,5 +1,5 @@
 /** Whether a form stands at one place of a text, escapes and line breaks read through. */
-import { bytesOf, EscapeReader, isLead, LAYERS } from './escapes.ts';
+import { bytesOf, EscapeReader, isLead, LAYERS, readings } from './escapes.ts';
 import type { Form } from './forms.ts';
 
 const same = Uint8Array.from({ length: 256 }, (_, byte) => byte);
@@ -57,14 +57,17 @@ export class Matcher {
   /** Adds each way to go on from `at`, where an escape may begin, that agrees with the pattern from `index` on. */
   #branch(open: Branches, at: number, index: number, pattern: Buffer, fold: Uint8Array): void {
     const reader = this.#reader;
-    for (let layers = 0; layers <= LAYERS; layers++) {
-      const unit = reader.read(at, layers);
-      const { next } = reader;
+    if (fold[this.#text[at] as number] === pattern[index]) open.push(at + 1, index + 1);
+    for (let reading = 0; reading < readings; reading++) {
+      const unit = reader.readAs(at, reading);
+      if (unit < 0) continue;
       let matched = 0;
       const bytes = bytesOf(unit);
       while (matched < bytes.length && fold[bytes[matched] as number] === pattern[index + matched]) matched++;
-      if (matched === bytes.length) open.push(next, index + matched);
-      const behind = index === 0 ? at : reader.skip(at, layers);
+      if (matched === bytes.length) open.push(reader.next, index + matched);
+    }
+    for (let layers = 0; layers <= LAYERS && index > 0; layers++) {
+      const behind = reader.skip(at, layers);
       if (behind > at) open.push(behind, index);
     }
   }

@@ -55,8 +55,8 @@ function lines(value: Buffer): Buffer[] {
  */
 function values(value: Buffer): Buffer[] {
   const text = value.toString('latin1');
-  const expanded = text.replace(/\\([nrt"\\/])/g, (_, letter: string) => JSON.parse(`"\\${letter}"`));
-  return [text, text.trim(), expanded].map(latin1);
+  const expanded = text.replace(/\\([nrt"\\/])/g, (escaped: string) => JSON.parse(`"${escaped}"`));
+  return [...new Set([text, text.trim(), expanded])].map(latin1);
 }
 
 /** As it stands inside a text that is then encoded as a whole: JSON, a URL, a Windows program's UTF-16. */
@@ -111,12 +111,11 @@ function list(value: Buffer, words: readonly Buffer[], separator: string): Buffe
   const between = latin1(separator);
   const bytes = Buffer.allocUnsafe(value.length * (3 + between.length));
   let length = 0;
-  const write = (word: Buffer): void => {
-    for (let at = 0; at < word.length; at++) bytes[length++] = word[at] as number;
-  };
-  for (const [index, byte] of value.entries()) {
-    if (index > 0) write(between);
-    write(words[byte] as Buffer);
+  for (let at = 0; at < value.length; at++) {
+    if (at > 0)
+      for (let index = 0; index < between.length; index++) bytes[length++] = between[index] as number;
+    const word = words[value[at] as number] as Buffer;
+    for (let index = 0; index < word.length; index++) bytes[length++] = word[index] as number;
   }
   return Buffer.from(bytes.subarray(0, length));
 }
@@ -173,8 +172,7 @@ function addEncoded(forms: Collection, value: Buffer): void {
 export function formsOf(value: Buffer): Form[] {
   const forms = new Collection();
   const whole = values(value).filter(({ length }) => length >= limits.redactableBytes);
-  for (const [index, bytes] of whole.entries()) {
-    if (whole.findIndex((other) => other.equals(bytes)) < index) continue;
+  for (const bytes of whole) {
     addPlain(forms, bytes);
     addEncoded(forms, bytes);
   }

@@ -12,6 +12,8 @@ import { LeadSearch, searchLeads } from './leads.ts';
 export const GRAM = 4;
 /** Steps from look to look in the text. The shortest form has to hold one look whatever its position. */
 const STEPS = [16, 12, 8, 4];
+/** Of grams in a form: more than the longest step. */
+const OFFSETS = 32;
 
 /** Knuth's multiplicative hash: 2^32 divided by the golden ratio. */
 const MIX = 0x9e3779b1 | 0;
@@ -62,8 +64,8 @@ export class GramIndex<F extends Form> {
   #latest = new Int32Array(1 << (LEAST_BITS - SLOT_BITS));
   #before: number[] = [];
   #grams: number[] = [];
-  #owners: number[] = [];
-  #offsets: number[] = [];
+  /** Number of its form, times {@link OFFSETS}, plus its offset in it. */
+  #places: number[] = [];
   /** 1 for each byte that occurs in a gram. */
   readonly #bytes = new Uint8Array(256);
 
@@ -76,9 +78,9 @@ export class GramIndex<F extends Form> {
     }
     const step = STEPS.find((each) => each + GRAM - 1 <= this.#shortest) ?? GRAM;
     const grams = this.#forms.length * step;
-    const bits = Math.min(Math.max(Math.ceil(Math.log2(grams * SLOTS)), LEAST_BITS), MOST_BITS);
+    const bits = Math.min(Math.ceil(Math.log2(grams * SLOTS)), MOST_BITS);
     if (step === this.#step && bits <= 32 - this.#shift) this.#enter(known);
-    else this.#rebuild(step, bits);
+    else this.#rebuild(step, Math.min(Math.max(bits + 1, LEAST_BITS), MOST_BITS));
   }
 
   #rebuild(step: number, bits: number): void {
@@ -88,8 +90,7 @@ export class GramIndex<F extends Form> {
     this.#latest = new Int32Array(1 << (bits - SLOT_BITS));
     this.#before = [];
     this.#grams = [];
-    this.#owners = [];
-    this.#offsets = [];
+    this.#places = [];
     this.#enter(0);
   }
 
@@ -100,7 +101,8 @@ export class GramIndex<F extends Form> {
       for (let offset = 0; offset < this.#step + GRAM - 1; offset++) {
         const byte = head[offset] as number;
         this.#bytes[byte] = 1;
-        if (caseless) this.#bytes[String.fromCharCode(byte).toUpperCase().charCodeAt(0)] = 1;
+        // Lower-case letters differ from the others in one bit.
+        if (caseless && byte >= 0x61) this.#bytes[byte & 0xdf] = 1;
       }
       for (let offset = 0; offset < this.#step; offset++) {
         const gram = readGram(head, offset) | FOLD;
@@ -108,8 +110,7 @@ export class GramIndex<F extends Form> {
         const slot = hash >>> SLOT_BITS;
         this.#before.push(this.#latest[slot] as number);
         this.#latest[slot] = this.#grams.push(gram);
-        this.#owners.push(owner);
-        this.#offsets.push(offset);
+        this.#places.push(owner * OFFSETS + offset);
         const bits = this.#filter[hash >>> 5] as number;
         this.#filter[hash >>> 5] = bits | (1 << (hash & 31));
       }
@@ -141,17 +142,21 @@ export class GramIndex<F extends Form> {
     let entry = this.#latest[(Math.imul(gram, MIX) >>> this.#shift) >>> SLOT_BITS] as number;
     for (; entry !== 0; entry = this.#before[entry - 1] as number) {
       if (this.#grams[entry - 1] !== gram) continue;
-      const offset = this.#offsets[entry - 1] as number;
-      if (offset <= at) candidates.visit(this.#forms[this.#owners[entry - 1] as number] as F, at - offset);
+      const place = this.#places[entry - 1] as number;
+      const offset = place % OFFSETS;
+      if (offset <= at) candidates.visit(this.#forms[Math.floor(place / OFFSETS)] as F, at - offset);
     }
   }
 
   /** As found at an escape; see {@link LeadSearch}. */
   probe(gram: number, at: number, candidates: Candidates<F>): void {
     const folded = gram | FOLD;
-    if (this.#filter[Math.imul(folded, MIX) >>> this.#shift] !== 0) this.#candidates(folded, at, candidates);
+    const hash = Math.imul(folded, MIX) >>> this.#shift;
+    if ((((this.#filter[hash >>> 5] as number) >>> (hash & 31)) & 1) !== 0)
+      this.#candidates(folded, at, candidates);
   }
 
+  /** Whether some gram has it. */
   has(byte: number): boolean {
     return this.#bytes[byte] === 1;
   }

@@ -2,8 +2,8 @@
  * THE redaction engine. It takes the secrets that were handed to upstreams out of everything that upstreams say:
  *
  * - D1: whatever the message, for it looks at bytes and not at kinds;
- * - D2: base64 in three alignments, hex, percent and JSON escapes, in keys and in values (`forms.ts`, `layers.ts`);
- * - D3: split over the texts of one message, such as content blocks (`blocks.ts`);
+ * - D2: base64, hex and the like (`forms.ts`), escapes of all kinds (`escapes.ts`), in keys and in values;
+ * - D3: split over the texts of one message, such as content blocks (`blocks.ts`), over lines and arrays of strings;
  * - D4: a value once added stays, so that a rotated one is still taken out;
  * - D6: nothing in a message can switch it off, and what cannot be cleaned with certainty is withheld.
  *

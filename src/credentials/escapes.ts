@@ -76,8 +76,18 @@ const entities: ReadonlyMap<string, number> = new Map(
 );
 const LONGEST_ENTITY = 8;
 
-/** What may follow a backslash, as in two halves of a surrogate pair. */
-const LONGEST_BACKSLASH = 11;
+/** How many bytes may belong to a backslash, from the letter at `at` on, if none of them is escaped itself. */
+function backslashReach(text: Buffer, at: number): number {
+  const letter = text[at] ?? 0;
+  if (letter === 0x78 /* x */ || (letter >= 0x30 && letter <= 0x37)) return 3;
+  if (letter !== 0x75 /* u */ && letter !== 0x55 /* U */) return 1;
+  const short =
+    hexDigit(text[at + 1] ?? 0) >= 0 &&
+    (text[at + 1] as number) !== 0x64 &&
+    (text[at + 1] as number) !== 0x44;
+  // The other half of a surrogate pair, which begins with `D`, or more than four digits.
+  return letter === 0x75 && short ? 5 : 11;
+}
 
 /** The code point that `&name;` stands for, or -1. */
 function entityCode(name: string): number {
@@ -129,11 +139,10 @@ export class EscapeReader {
   /** Whether {@link read} gives the same for any number of layers from one on. False is always safe to say. */
   isPlain(at: number): boolean {
     const text = this.#text;
-    const following = text[at + 1] ?? 0;
     let reach = 0;
     if (text[at] === PERCENT) reach = 2;
     else if (text[at] === AMPERSAND) reach = LONGEST_ENTITY + 1;
-    else if (text[at] === BACKSLASH) reach = shortEscape(following) < 0 ? LONGEST_BACKSLASH : 1;
+    else if (text[at] === BACKSLASH) reach = backslashReach(text, at + 1);
     for (let byte = at + 1; byte <= at + reach; byte++) if (isEscape[text[byte] ?? 0] === 1) return false;
     return isEscape[this.read(at, 1) & 0xff] === 0 || this.next === at + 1;
   }

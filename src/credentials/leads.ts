@@ -146,8 +146,13 @@ export class LeadSearch<F extends Form> {
         return escaped || behind >= 0;
       }
     } else if (meaning >= 0 && isLead[meaning] === 0 && !this.#index.has(meaning)) return false;
-    const escaped = this.#readEscapes(at, gram, count, skips);
-    return this.#readSkips(at, gram, count, skips) || escaped;
+    const plain = this.#reader.isPlain(at);
+    const escaped = this.#readEscapes(at, gram, count, skips, plain);
+    if (plain) {
+      const unit = this.#reader.read(at, 1);
+      if (unit !== QUOTE && unit !== LF && unit !== CR) return escaped;
+    }
+    return this.#readSkips(at, gram, count, skips, plain) || escaped;
   }
 
   /** Where text goes on behind a quote that ended before `at` and that of the next string, `NONE`, or `UNCLEAR`. */
@@ -195,10 +200,10 @@ export class LeadSearch<F extends Form> {
   }
 
   /** @returns whether there is an escape that means something to some form */
-  #readEscapes(at: number, gram: number, count: number, skips: number): boolean {
+  #readEscapes(at: number, gram: number, count: number, skips: number, plain: boolean): boolean {
     let known = at + 1;
     let found = false;
-    const ways = this.#reader.isPlain(at) ? 1 : readings;
+    const ways = plain ? 1 : readings;
     for (let reading = 0; reading < ways; reading++) {
       const unit = this.#reader.readAs(at, reading);
       const { next } = this.#reader;
@@ -221,9 +226,9 @@ export class LeadSearch<F extends Form> {
   }
 
   /** @returns whether there is a line break or joint */
-  #readSkips(at: number, gram: number, count: number, skips: number): boolean {
+  #readSkips(at: number, gram: number, count: number, skips: number, plain: boolean): boolean {
     let known = at;
-    const most = this.#reader.isPlain(at) ? 1 : LAYERS;
+    const most = plain ? 1 : LAYERS;
     for (let layers = 0; layers <= most && skips > 0; layers++) {
       const behind = this.#reader.skip(at, layers);
       if (behind === known || behind === at) continue;

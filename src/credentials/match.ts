@@ -58,7 +58,8 @@ export class Matcher {
   #branch(open: Branches, at: number, index: number, pattern: Buffer, fold: Uint8Array): void {
     const reader = this.#reader;
     if (fold[this.#text[at] as number] === pattern[index]) open.push(at + 1, index + 1);
-    for (let reading = 0; reading < readings; reading++) {
+    const plain = reader.isPlain(at);
+    for (let reading = 0; reading < (plain ? 1 : readings); reading++) {
       const unit = reader.readAs(at, reading);
       if (unit < 0) continue;
       let matched = 0;
@@ -66,7 +67,7 @@ export class Matcher {
       while (matched < bytes.length && fold[bytes[matched] as number] === pattern[index + matched]) matched++;
       if (matched === bytes.length) open.push(reader.next, index + matched);
     }
-    for (let layers = 0; layers <= LAYERS && index > 0; layers++) {
+    for (let layers = 0; layers <= (plain ? 1 : LAYERS) && index > 0; layers++) {
       const behind = reader.skip(at, layers);
       if (behind > at) open.push(behind, index);
     }

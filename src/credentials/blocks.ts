@@ -3,15 +3,19 @@
  * result, read one after the other (D3). What stands at their joints is searched as if it were one string.
  */
 import { decodeString, skipSpace } from '../json.ts';
-import type { Hit, Layer } from './layers.ts';
+import type { Hit } from './hits.ts';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COLON = 0x3a;
 
 const key = Buffer.from('"text"');
-/** A key may be written with escapes; those of its letters all begin like this. */
-const escapedLetter = Buffer.from('\\u00');
+/** A key may be written with escapes: `t`, `e` and `x`. No serializer does, so most messages hold none. */
+const escapedLetters = ['\\u0074', '\\u0065', '\\u0078'].map((text) => Buffer.from(text));
+/** What they have in common; native search is slow where the first byte is frequent, as a backslash is. */
+const lettersEscape = Buffer.from('u00');
+/** The rarest bytes of the key, for the same reason. */
+const keyEnd = Buffer.from('xt"');
 /** Native search costs as much as a look at this many bytes. */
 const SHORT = 48;
 
@@ -55,10 +59,12 @@ function isText(json: Buffer, start: number, end: number): boolean {
 
 /** Most messages have no two texts, and it costs little to see. Never false for one that has. */
 function mayHoldSeveral(json: Buffer): boolean {
-  if (json.includes(BACKSLASH) && json.includes(escapedLetter)) return true;
+  if (json.includes(lettersEscape) && escapedLetters.some((letter) => json.includes(letter))) return true;
   let texts = 0;
-  for (let at = json.indexOf(key); at >= 0; at = json.indexOf(key, at + key.length)) {
-    if (valueAfter(json, at + key.length) >= 0 && ++texts === 2) return true;
+  for (let at = json.indexOf(keyEnd); at >= 0; at = json.indexOf(keyEnd, at + 1)) {
+    const end = at + keyEnd.length;
+    const start = end - key.length;
+    if (start >= 0 && isText(json, start, end) && valueAfter(json, end) >= 0 && ++texts === 2) return true;
   }
   return false;
 }
@@ -94,12 +100,18 @@ function tail(json: Buffer, piece: Piece, length: number): Piece {
   return { start, end: piece.end };
 }
 
+export interface Joined {
+  readonly bytes: Buffer;
+  /** Where `hits` in `bytes`, sorted and disjoint, are in the message. */
+  locate(hits: readonly Hit[]): Hit[];
+}
+
 /**
  * The texts of `json` without what is further than `reach` from a joint. `null` when there are no joints.
  *
  * In place of what is left out stands a quote, which no string in JSON holds as it is: nothing is found across it.
  */
-export function joinTexts(json: Buffer, reach: number): Layer | null {
+export function joinTexts(json: Buffer, reach: number): Joined | null {
   if (!mayHoldSeveral(json)) return null;
   const whole = texts(json);
   if (whole.length < 2) return null;

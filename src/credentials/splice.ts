@@ -1,27 +1,9 @@
 /** Putting marks in place of hits, leaving every other byte as it was. */
-import type { Hit } from './layers.ts';
+import type { Hit } from './hits.ts';
 
 /** `[redacted vault:notion]`: ASCII that needs no escape in JSON, so it fits in any string. */
 function markOf([label = '']: readonly string[]): string {
   return `[redacted ${label.replace(/[^A-Za-z0-9:_./-]/g, '_')}]`;
-}
-
-function mergeTwo(a: Hit, b: Hit): Hit {
-  const [long, short] = b.end - b.start > a.end - a.start ? [b, a] : [a, b];
-  const others = short.labels.filter((label) => !long.labels.includes(label));
-  const labels = others.length === 0 ? long.labels : [...long.labels, ...others];
-  return { start: Math.min(a.start, b.start), end: Math.max(a.end, b.end), labels };
-}
-
-/** Sorted and disjoint; of overlapping hits the longest names the mark. */
-export function mergeHits(hits: readonly Hit[]): Hit[] {
-  const merged: Hit[] = [];
-  for (const hit of hits.toSorted((a, b) => a.start - b.start)) {
-    const last = merged.at(-1);
-    if (last === undefined || hit.start >= last.end) merged.push(hit);
-    else merged[merged.length - 1] = mergeTwo(last, hit);
-  }
-  return merged;
 }
 
 export function spliceText(text: Buffer, hits: readonly Hit[]): Buffer {
@@ -82,21 +64,47 @@ class Units {
   }
 }
 
+/** The end of one string and the start of the next in an array of strings. */
+const JOINT = /"[ \t\r\n]*,[ \t\r\n]*"/g;
+
+/** Parts of hits that go on from string to string of an array. */
+function splitAtJoints(json: Buffer, hits: readonly Hit[]): readonly Hit[] {
+  return hits.flatMap((hit) => {
+    const text = json.toString('latin1', hit.start, hit.end);
+    if (!text.includes('"')) return [hit];
+    const parts: Hit[] = [];
+    let { start } = hit;
+    for (const { index, 0: joint } of text.matchAll(JOINT)) {
+      let slashes = 0;
+      while (json[hit.start + index - 1 - slashes] === BACKSLASH) slashes++;
+      if (slashes % 2 === 1) continue;
+      parts.push({ ...hit, start, end: hit.start + index });
+      start = hit.start + index + joint.length;
+    }
+    return [...parts, { ...hit, start }].filter((part) => part.start < part.end);
+  });
+}
+
+/** What an array of bytes consists of, as numbers. */
+function isNumbers(bytes: Buffer): boolean {
+  return /^[-+.0-9eE, \t\r\n]*$/.test(bytes.toString('latin1'));
+}
+
 /**
- * As {@link spliceText} for one JSON text: grows each hit to whole escapes and characters, and one in a number to the
- * whole number, which then becomes a string. A hit across structure breaks the JSON; the caller must check.
+ * As {@link spliceText} for one JSON text: grows each hit to whole escapes and characters, and one in a number or
+ * several to whole numbers, which then become one string. A hit across structure breaks the JSON; the caller must check.
  */
 export function spliceJson(json: Buffer, hits: readonly Hit[]): Buffer {
   const units = new Units(json);
   const pieces: Buffer[] = [];
   let kept = 0;
-  for (const hit of hits) {
+  for (const hit of splitAtJoints(json, hits)) {
     if (hit.end <= units.at) continue;
     let start = units.floor(hit.start);
     const outside = !units.inString;
     let end = units.ceil(hit.end);
     let mark = markOf(hit.labels);
-    if (outside && json.subarray(start, end).every(isNumberByte)) {
+    if (outside && isNumbers(json.subarray(start, end))) {
       while (start > kept && isNumberByte(json[start - 1])) start--;
       while (isNumberByte(json[end])) end++;
       end = units.ceil(end);

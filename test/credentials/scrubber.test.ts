@@ -149,7 +149,7 @@ describe('D2: a secret is found in each spelling', () => {
           assert.ok(bytes.includes('"id":12345678901234567890123'), 'a big integer changed');
           assert.ok(bytes.includes('[redacted vault:s0]'));
         }),
-        { numRuns: 300 },
+        { numRuns: 40 },
       );
     });
 
@@ -162,7 +162,7 @@ describe('D2: a secret is found in each spelling', () => {
           assert.ok(!text.includes(secret));
           assert.ok(!text.includes(encode(secret)));
         }),
-        { numRuns: 100 },
+        { numRuns: 40 },
       );
     });
   }
@@ -244,7 +244,7 @@ describe('D6: what cannot be cleaned with certainty is withheld', () => {
   test('D6 more hits than are counted', () => {
     const value = canary();
     assert.equal(
-      scrubberOf(value).scrubJson(Buffer.from(`["${`${value} `.repeat(50_000)}"]`)).outcome,
+      scrubberOf(value).scrubJson(Buffer.from(`["${`${value} `.repeat(60_000)}"]`)).outcome,
       'withheld',
     );
   });

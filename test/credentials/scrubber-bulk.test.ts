@@ -11,7 +11,7 @@ import { LineFramer } from '../../src/lines.ts';
 import { seal } from './support.ts';
 
 /** A part of a million, for the time that it takes: SCRUBBER_CASES=1000000 tries them all. */
-const CASES = Number(process.env.SCRUBBER_CASES ?? 10_000);
+const CASES = Number(process.env.SCRUBBER_CASES ?? 8_000);
 const CASES_PER_MESSAGE = 250;
 const SECRETS = 50;
 /** Of each form, with other escapes. */
@@ -237,7 +237,7 @@ test('D2: a secret of 64 KiB in its forms, once and several times', () => {
     const value = bulk.secret(index, limits.secretBytes - 10).subarray(0, limits.secretBytes);
     const scrubber = new Scrubber();
     scrubber.add(seal(value, 'vault:long'));
-    const fragments = Array.from({ length: 8 }, () =>
+    const fragments = Array.from({ length: 3 }, () =>
       bulk.fragment(value, index !== 9 && value.toString().length > 0, '[redacted vault:long]'),
     );
     for (const fragment of fragments) {

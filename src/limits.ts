@@ -193,6 +193,27 @@ export const limits = {
   programFiles: 100_000,
   programBytes: 2048 * MiB,
 
+  /** An access token is renewed a tenth of its lifetime ahead of its expiry, within these bounds … */
+  tokenRenewLeastMs: 30 * second,
+  /** … which also is long enough for a call that begins now to arrive with a valid one. */
+  tokenRenewMostMs: 5 * minute,
+  /** Between two tries of a refresh that failed: at first, doubling … */
+  tokenRetryMs: 5 * second,
+  /** … up to this. */
+  tokenRetryMostMs: 5 * minute,
+  /** A server that refuses a token younger than this refuses the next one, too: it would be renewed for each request. */
+  tokenRefusedMs: 30 * second,
+  /** One refresh: connection, answer and its file. Beyond it its process ends. */
+  tokenRefreshMs: 60 * second,
+  /** For another process that is at the same refresh. */
+  tokenTurnMs: 90 * second,
+  /** A person logs in, with a second factor, and consents. */
+  loginMs: 10 * minute,
+  /** Requests that the login's listener takes: the browser's one, its icon, and strays. */
+  callbackRequests: 64,
+  /** The callback's URL; codes and error descriptions take under 4 KiB. */
+  callbackUrlBytes: 8 * KiB,
+
   /** scrypt N = 2^17, r = 8, p = 1 (RFC 7914; OWASP's floor): about 0.3 s and 128 MiB per guess. */
   scryptLogN: 17,
 

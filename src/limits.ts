@@ -213,6 +213,21 @@ export const limits = {
   callbackRequests: 64,
   /** The callback's URL; codes and error descriptions take under 4 KiB. */
   callbackUrlBytes: 8 * KiB,
+  /** One request of a login or refresh, its answer included; identity providers answer within seconds. */
+  oauthRequestMs: 30 * second,
+  /** Metadata or tokens. The largest metadata in the field is under 10 KiB, and tokens have to fit into headers. */
+  oauthAnswerBytes: 256 * KiB,
+  /** Redirects of a metadata document within its origin: to add a slash, or a tenant. */
+  oauthRedirects: 3,
+  /** A URL that a server names; browsers and servers take 8 KiB. */
+  oauthUrlChars: 8 * KiB,
+  /** Scopes of one login; the widest real ones are a few dozen. Bounds what step-up adds up to. */
+  oauthScopes: 128,
+  oauthScopeChars: 256,
+  /** Authorization servers that one resource names; real ones name one. */
+  oauthServers: 16,
+  /** What a server says of its refusal, where it becomes part of a message of ours. */
+  oauthErrorChars: 200,
 
   /** scrypt N = 2^17, r = 8, p = 1 (RFC 7914; OWASP's floor): about 0.3 s and 128 MiB per guess. */
   scryptLogN: 17,

@@ -84,7 +84,11 @@ export interface HttpReply {
 }
 
 /**
- * The only way out of this directory; `guardedHttp` makes it.
- * @throws {HttpProblem} whose message names the host and what happened, never a header, a body or a query
+ * The only way out of this directory; `guardedHttp` makes it. Throws `HttpProblem`, a Failure that names the host and what
+ * happened, never a header, a body or a query.
  */
-export type Http = (request: HttpRequest) => Promise<HttpReply>;
+export interface Http {
+  (request: HttpRequest): Promise<HttpReply>;
+  /** Refuses a URL that is not for us to ask but for a browser, by the same rules; asks only the resolver. */
+  check(url: string): Promise<void>;
+}

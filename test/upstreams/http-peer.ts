@@ -11,6 +11,7 @@ import { Secret } from '../../src/credentials/secret.ts';
 import { isRefusal, type Refusal } from '../../src/errors.ts';
 import { type ClientMessage, type MessageId, parseClientMessage } from '../../src/jsonrpc.ts';
 import { limits } from '../../src/limits.ts';
+import type { Acquire, Freshness } from '../../src/upstreams/acquire.ts';
 import {
   type HttpPorts,
   type HttpShared,
@@ -30,6 +31,8 @@ export interface PeerOptions {
   readonly spec?: Partial<HttpSpec>;
   /** Values of the reference `vault:token`, in turn; the last one stays. */
   readonly tokens?: readonly string[];
+  /** Instead of `tokens`. */
+  readonly credentials?: Freshness & { readonly acquire: Acquire };
   readonly shared?: HttpShared;
 }
 
@@ -74,10 +77,11 @@ export class Peer {
     const ports: HttpPorts = {
       messageBytes: limits.answerBytes,
       acquire: async (ref) => {
+        if (options.credentials !== undefined) return options.credentials.acquire(ref);
         const value = tokens[Math.min(peer.acquired++, tokens.length - 1)] ?? 'unset';
         return Secret.seal(formatCredentialRef(ref), Buffer.from(value));
       },
-      freshness: { isDue: () => false, refused: () => true },
+      freshness: options.credentials ?? { isDue: () => false, refused: () => true },
       shared,
       opened: ({ credentials }) => peer.credentials.push([...credentials]),
       closed: ({ reason }) => peer.closed.push(reason),

@@ -74,6 +74,7 @@ const arrows: Readonly<Record<string, string>> = {
 /** Single files where an arrow between rooms would be too wide. */
 const narrowArrows: Readonly<Record<string, string>> = {
   'config → credentials/ref.ts': 'config holds references, never values',
+  'config → credentials/oauth/spec.ts': 'config says how to log in, in names and references',
   'config → credentials/helper-format.ts': 'a reference to a helper’s output names a field that it has',
   'proxy/audit/file.ts → os/index.ts': 'several daemons append to one log under flock',
   'proxy/audit/verify.ts → os/index.ts': 'a log is verified while nobody is in the middle of a line',

@@ -1,5 +1,6 @@
 /** Which credentials an upstream is given, and where in what it is given they stand. */
 import type { CredentialRef } from '../credentials/ref.ts';
+import { refsOf } from './oauth.ts';
 import type { Config, UpstreamConfig } from './types.ts';
 
 export interface Placement {
@@ -14,7 +15,8 @@ export function placementsOf(upstream: UpstreamConfig): Placement[] {
   return [...placed, { into: 'Authorization', ref: upstream.bearer }];
 }
 
-/** Of all upstreams; one that several use appears as often. */
+/** Of all upstreams, and of the clients that log in for them; one that several use appears as often. */
 export function credentialRefs(config: Config): CredentialRef[] {
-  return [...config.upstreams.values()].flatMap((each) => placementsOf(each).map(({ ref }) => ref));
+  const placed = [...config.upstreams.values()].flatMap((each) => placementsOf(each).map(({ ref }) => ref));
+  return [...placed, ...[...config.logins.values()].flatMap(refsOf)];
 }

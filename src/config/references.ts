@@ -25,12 +25,19 @@ function judgeField(format: HelperFormat, field: string | undefined): string | n
 /**
  * What is wrong with a value under `secrets`, or `null`.
  * @param helpers the names under `helpers`, with their formats as far as those are ones
+ * @param logins what can be logged in to: providers, and upstreams with `oauth`
  */
 export function judgeReference(
   text: string,
   helpers: ReadonlyMap<string, HelperFormat | null>,
+  logins: readonly string[] = [],
 ): string | null {
   const ref = parseCredentialRef(text);
+  if (ref?.source === 'oauth' && !logins.includes(ref.name)) {
+    const known =
+      logins.length === 0 ? 'a provider under oauth, which defines none' : `one of ${logins.join(', ')}`;
+    return `expected oauth: and ${known}, got another name${didYouMean(ref.name, logins)}`;
+  }
   if (ref?.source === 'command' && !helpers.has(ref.helper)) {
     // A key that is no name is reported where it stands, and may be a pasted secret.
     const names = [...helpers.keys()].filter((name) => CREDENTIAL_NAME.test(name));

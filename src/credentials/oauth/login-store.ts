@@ -1,5 +1,6 @@
 /** Where logins are kept: in the vault's encrypted payload and nowhere else. */
 import { createHash } from 'node:crypto';
+import type { Binding } from '../vault-binding.ts';
 import type { Login, LoginKey } from './login.ts';
 
 /**
@@ -16,6 +17,8 @@ export interface Attempt {
 /** A login, and what became of it. */
 export interface LoginRecord {
   readonly login: Login;
+  /** Where its access tokens may go: the upstreams that were configured to use it when somebody logged in. */
+  readonly bindings: readonly Binding[];
   readonly refreshedAt: number | null;
   /** Why the last refresh failed, without values; `null` when it did not. */
   readonly problem: { readonly at: number; readonly message: string } | null;
@@ -34,8 +37,8 @@ export interface LoginStore {
   list(): Promise<LoginRecord[]>;
 }
 
-export function newRecord(login: Login): LoginRecord {
-  return { login, refreshedAt: null, problem: null, ended: false, attempt: null };
+export function newRecord(login: Login, bindings: readonly Binding[]): LoginRecord {
+  return { login, bindings, refreshedAt: null, problem: null, ended: false, attempt: null };
 }
 
 /** The same for the same key alone; also safe as the name of a file. */

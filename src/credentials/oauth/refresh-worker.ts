@@ -6,9 +6,8 @@ import { text } from 'node:stream/consumers';
 import { limits } from '../../limits.ts';
 import { harden } from '../../os/index.ts';
 import { writeAnswer } from './answer-file.ts';
-import { guardedHttp } from './http.ts';
+import { httpForLogin, refreshTokens } from './refresh.ts';
 import type { RefreshRequest } from './refresh-process.ts';
-import { refreshTokens } from './tokens.ts';
 
 setTimeout(() => process.exit(1), limits.tokenRefreshMs).unref();
 // A service manager that ends the daemon's group asks first: what is under way ends within seconds.
@@ -17,7 +16,7 @@ try {
   if (harden().some(({ measure, inForce }) => measure === 'inspector' && !inForce))
     throw new Error('the inspector of this process is open');
   const { directory, id, key, login } = JSON.parse(await text(process.stdin)) as RefreshRequest;
-  const outcome = await refreshTokens(login, guardedHttp([login.tokenEndpoint]));
+  const outcome = await refreshTokens(login, httpForLogin(login));
   await writeAnswer(directory, id, { key }, outcome);
   process.exit(0);
 } catch {

@@ -16,6 +16,7 @@ import { limits } from '../../limits.ts';
 import { isValid, renewAt, retryDelay } from './freshness.ts';
 import type { Login, LoginKey, NoTokens, TokenOutcome } from './login.ts';
 import { type Attempt, type LoginRecord, type LoginStore, loginId } from './login-store.ts';
+import { renewedLogin } from './refresh.ts';
 
 export interface RefresherPorts {
   readonly store: LoginStore;
@@ -198,15 +199,8 @@ function settle(record: LoginRecord, outcome: TokenOutcome, now: number): LoginR
     };
   }
   return {
-    login: {
-      ...login,
-      accessToken: outcome.accessToken,
-      expiresAt: outcome.expiresAt,
-      // RFC 6749, section 6: without a new one the old one stays.
-      refreshToken: outcome.refreshToken ?? login.refreshToken,
-      scopes: outcome.scopes ?? login.scopes,
-      obtainedAt: now,
-    },
+    ...record,
+    login: renewedLogin(login, outcome, now),
     refreshedAt: now,
     problem: null,
     ended: false,

@@ -114,7 +114,6 @@ export async function discoverForMcp(
   const challenge = wwwAuthenticate === null ? null : parseChallenge(wwwAuthenticate);
   const found = await findResource(url, challenge?.resourceMetadata ?? null, http);
   const server = await discoverServer(chosenIssuer(found, url, options.issuer), http, options);
-  if (server.authorizationEndpoint !== null) await http.check(server.authorizationEndpoint);
   return {
     server,
     resource: found.resource,

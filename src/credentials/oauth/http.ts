@@ -50,6 +50,9 @@ export function checkedUrl(text: string): URL {
   if (text.length > limits.oauthUrlChars || !URL.canParse(text))
     throw new HttpProblem('the server named something that is no URL', true);
   const url = new URL(text);
+  // URLs may have hosts that a shell would run (`a$(id).example`); the DNS has none.
+  if (!/^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])$/.test(url.hostname))
+    throw new HttpProblem('refused a URL whose host is no name of a host', true);
   if (url.protocol !== 'https:' && !(url.protocol === 'http:' && isLoopbackName(url)))
     throw new HttpProblem(
       `refused to ask ${url.host || 'a server'} over ${url.protocol} expected https:`,

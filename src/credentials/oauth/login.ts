@@ -58,13 +58,16 @@ export interface NoTokens {
   /** `rejected`: what was presented will never be taken, so log in again; `unavailable`: try later. */
   readonly why: 'rejected' | 'unavailable';
   readonly message: string;
+  /** The server's error code, as it gave it: to be compared, not shown. */
+  readonly code?: string;
 }
 
 export type TokenOutcome = Tokens | NoTokens;
 
 /** What RFC 7009 came to. */
 export type RevocationOutcome =
-  | { readonly revoked: 'confirmed' }
+  /** `accessTokenStays`: the server cannot revoke access tokens, and this one works until it expires. */
+  | { readonly revoked: 'confirmed'; readonly accessTokenStays: boolean }
   | { readonly revoked: 'unsupported' }
   | { readonly revoked: 'failed'; readonly message: string };
 

@@ -132,7 +132,10 @@ export async function discoverServer(
         },
       );
     const document = reply.status === 200 ? jsonObject(reply) : null;
-    if (document !== null) return readServer(document, issuer, options);
+    if (document === null) continue;
+    const server = readServer(document, issuer, options);
+    if (server.authorizationEndpoint !== null) await http.check(server.authorizationEndpoint);
+    return server;
   }
   throw new Failure('credential', `no metadata of an authorization server at ${issuer}`, {
     hint: 'is the issuer right? a server without metadata is configured by its endpoints',

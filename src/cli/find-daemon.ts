@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import { credentialRefs } from '../config/credentials.ts';
+import { usesVault } from '../config/credentials.ts';
 import { loadConfig, locateConfig } from '../config/load.ts';
 import type { Config } from '../config/types.ts';
 import { Vault } from '../credentials/vault.ts';
@@ -72,8 +72,7 @@ function lastWords(logFile: string, from: number): Failure {
 
 /** The passphrase, if this configuration and vault need one: asked here, where the terminal is. */
 async function passphraseFor(config: Config, choice: UnlockOptions): Promise<Buffer | null> {
-  const usesVault = credentialRefs(config).some(({ source }) => source === 'vault');
-  if (!usesVault || Vault.kind(stateDirectory(process.env)) !== 'passphrase') return null;
+  if (!usesVault(config) || Vault.kind(stateDirectory(process.env)) !== 'passphrase') return null;
   return (await unlockBy(choice).passphrase?.()) ?? null;
 }
 

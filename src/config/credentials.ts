@@ -20,3 +20,8 @@ export function credentialRefs(config: Config): CredentialRef[] {
   const placed = [...config.upstreams.values()].flatMap((each) => placementsOf(each).map(({ ref }) => ref));
   return [...placed, ...[...config.logins.values()].flatMap(refsOf)];
 }
+
+/** Whether something of it lies in the vault; logins do. */
+export function usesVault(config: Config): boolean {
+  return credentialRefs(config).some(({ source }) => source === 'vault' || source === 'oauth');
+}

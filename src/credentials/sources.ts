@@ -4,6 +4,7 @@ import { Failure } from '../errors.ts';
 import { readTrusted } from '../files.ts';
 import type { Destination } from './destination.ts';
 import type { Helpers } from './helpers.ts';
+import type { Logins } from './oauth/logins.ts';
 import { type CredentialRef, formatCredentialRef } from './ref.ts';
 import type { Secret } from './secret.ts';
 import { sealValue } from './value.ts';
@@ -15,6 +16,8 @@ export interface Sources {
   /** Where `env:` looks. */
   readonly env: Environment;
   readonly helpers: Helpers;
+  /** Absent where nothing can be logged in to. */
+  readonly logins?: Logins;
 }
 
 async function fromVault(name: string, vault: Vault, to: Destination): Promise<Secret> {
@@ -53,5 +56,8 @@ export async function acquire(ref: CredentialRef, sources: Sources, to: Destinat
       return fromFile(label, ref.path);
     case 'command':
       return sources.helpers.get(ref.helper, ref.field);
+    case 'oauth':
+      if (sources.logins !== undefined) return sources.logins.get(ref.name, to);
+      throw new Failure('config', `${label}: not available here`);
   }
 }

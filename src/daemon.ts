@@ -10,6 +10,7 @@ import { placementsOf, usesVault } from './config/credentials.ts';
 import type { Config } from './config/types.ts';
 import { Broker } from './credentials/broker.ts';
 import { Helpers } from './credentials/helpers.ts';
+import { keychainFor } from './credentials/keychain/keychain.ts';
 import { openLogins } from './credentials/oauth/open.ts';
 import { Scrubber } from './credentials/scrubber.ts';
 import { Vault } from './credentials/vault.ts';
@@ -128,6 +129,7 @@ export class Daemon {
     this.#watchdog = Watchdog.start();
     this.#broker = new Broker({
       vault: () => Vault.open(options.stateDirectory, options.unlock),
+      keychain: keychainFor(env),
       env,
       helpers: new Helpers({
         helpers: config.helpers,
@@ -423,14 +425,17 @@ export class Daemon {
   async #findSecrets(variables: Readonly<Record<string, string>>): Promise<string[]> {
     const { config } = this.#options;
     const names = new Set<string>();
+    // Together: each may wait for a keychain that hangs.
+    const acquired: Promise<unknown>[] = [];
     for (const upstream of config.upstreams.values())
       for (const { into, ref } of placementsOf(upstream)) {
         if (upstream.transport === 'stdio') names.add(into);
         if (ref.source === 'env') names.add(ref.name);
         // A helper may ask a person, a login its server; their values are known here once an upstream needed them.
         if (ref.source !== 'command' && ref.source !== 'oauth')
-          await this.#broker.acquire(ref, { kind: 'redaction' }).catch(() => {});
+          acquired.push(this.#broker.acquire(ref, { kind: 'redaction' }).catch(() => {}));
       }
+    await Promise.all(acquired);
     const entries = Object.entries(variables);
     const held = this.#broker.contains(entries.map(([, value]) => value));
     return entries.flatMap(([name], index) => (names.has(name) || held[index] !== null ? [name] : []));

@@ -31,6 +31,12 @@ const locale = [
 
 const xdgHomes = ['XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR'];
 
+/** The way to the keychain. For the daemon alone: upstreams and helpers have no business there. */
+const keychain = ['DBUS_SESSION_BUS_ADDRESS'];
+
+/** Where systemd put the credentials of our service, such as the key of the vault. */
+const credentials = ['CREDENTIALS_DIRECTORY'];
+
 const agentNames = [
   ...identity,
   ...locale,
@@ -114,7 +120,15 @@ const allocator = { MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_MMAP_THRESHOLD_: '1
  */
 export function daemonEnvironment(env: Environment, extraNames: Iterable<string>): Record<string, string> {
   const extra = [...extraNames].filter((name) => !steersRuntime(name));
-  const names = [...identity, ...locale, ...xdgHomes, 'OSTIARY_CONFIG', ...extra];
+  const names = [
+    ...identity,
+    ...locale,
+    ...xdgHomes,
+    ...keychain,
+    ...credentials,
+    'OSTIARY_CONFIG',
+    ...extra,
+  ];
   return { ...Object.fromEntries(pick(env, names)), PATH: fixedPath(), ...allocator };
 }
 

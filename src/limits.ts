@@ -184,6 +184,10 @@ export const limits = {
   credentialRetryMs: 30 * second,
   /** Before a credential expires the next one is asked for, at most this long: as the AWS SDKs do. */
   credentialLeadMs: 5 * minute,
+  /** The keychain answers within 0.1 s. Who waits for one that is locked or hangs should hear so. */
+  keychainMs: 3 * second,
+  /** Somebody who was told to look for its prompt finds it and types a passphrase within this. */
+  keychainPromptMs: 60 * second,
   /** Secrets are small: a certificate chain with its key is under 64 KiB. */
   secretBytes: 64 * KiB,
   /** Shorter values also occur by chance; redacting them would shred answers, so they are reported instead. */

@@ -6,6 +6,7 @@ import type { Config } from '../config/types.ts';
 import { Broker } from '../credentials/broker.ts';
 import { destinationOf } from '../credentials/destination.ts';
 import { Helpers } from '../credentials/helpers.ts';
+import { keychainFor } from '../credentials/keychain/keychain.ts';
 import type { LoginStore } from '../credentials/oauth/login-store.ts';
 import { Scrubber } from '../credentials/scrubber.ts';
 import { Vault } from '../credentials/vault.ts';
@@ -22,6 +23,7 @@ export function brokerHere(
   const scrubber = new Scrubber();
   return new Broker({
     vault: () => Vault.open(state, unlock),
+    keychain: keychainFor(process.env),
     env: process.env,
     helpers: new Helpers({
       helpers: config.helpers,

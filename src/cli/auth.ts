@@ -17,13 +17,8 @@ import { stateDirectory } from '../paths.ts';
 import { brokerHere, loginBindings, loginsHere } from './auth-credentials.ts';
 import { type LoginEvent, logIn } from './auth-login.ts';
 import { formatStatus, type LoginStatus, statusOf } from './auth-status.ts';
-import {
-  keyFileWarning,
-  passphraseFdOption,
-  type UnlockOptions,
-  unlockBy,
-  type VaultPorts,
-} from './vault.ts';
+import { passphraseFdOption, type UnlockOptions, unlockBy, type VaultPorts } from './vault.ts';
+import { describeKey } from './vault-key.ts';
 
 interface AuthOptions extends UnlockOptions {
   readonly config?: string;
@@ -91,7 +86,7 @@ async function login(name: string, options: LoginOptions, ports: VaultPorts): Pr
   const unlock = unlockBy(options);
   // Before the browser opens: a login that cannot be kept should not be made.
   const { vault, created } = await Vault.openOrCreate(state, { kind: 'key-file' }, unlock);
-  if (created) for (const line of keyFileWarning(state)) ports.warn(line);
+  if (created) for (const line of describeKey('key-file', state)) ports.warn(line);
   const store = vault.logins;
   const broker = brokerHere(config, state, unlock, ports.warn);
   const records = (await store.list()).filter((record) => record.login.name === name);

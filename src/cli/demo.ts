@@ -22,11 +22,13 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Command } from 'commander';
+import { loadConfig } from '../config/load.ts';
 import { Secret } from '../credentials/secret.ts';
 import { Vault } from '../credentials/vault.ts';
 import { Failure } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { packageRoot, stateDirectory } from '../paths.ts';
+import { bindingsFor } from './binding.ts';
 import { mainFile } from './main-file.ts';
 
 /** A server to put behind ostiary, and one call to make of it. */
@@ -183,11 +185,6 @@ async function demo(): Promise<void> {
     mkdirSync(join(directory, 'run'), { mode: 0o700 });
     print(`upstream: ${server.title}, a real MCP server that needs ${server.tokenVariable}`);
 
-    const state = stateDirectory(env);
-    const vault = await Vault.create(state, { kind: 'key-file' });
-    await vault.set('demo', Secret.seal('vault:demo', Buffer.from(token)), new Date());
-    print('vault: a random canary token is in a fresh encrypted vault');
-
     const url = `http://127.0.0.1:${(api.address() as AddressInfo).port}`;
     const config = join(directory, 'config', 'ostiary', 'config.yaml');
     mkdirSync(dirname(config), { recursive: true, mode: 0o700 });
@@ -206,6 +203,12 @@ async function demo(): Promise<void> {
       { mode: 0o600 },
     );
     print(`config: ${server.tokenVariable} comes from vault:demo; no value in the file`);
+
+    const state = stateDirectory(env);
+    const vault = await Vault.create(state, { kind: 'key-file' });
+    const bindings = await bindingsFor(loadConfig({ config, env }), 'demo');
+    await vault.set('demo', Secret.seal('vault:demo', Buffer.from(token)), new Date(), bindings);
+    print('vault: a random canary token is in a fresh encrypted vault, bound to that upstream');
     print(`running: ostiary run -- node agent.mjs ${server.tool}`);
 
     const seen = await runAgent(server, env);

@@ -25,6 +25,7 @@ import { tryLockFile, unlockFile } from '../os/index.ts';
 import { runtimeDirectory, stateDirectory, version } from '../paths.ts';
 import { ControlClient } from './control.ts';
 import { daemonFlags, referencedVariables } from './daemon-process.ts';
+import { prepareKeychain } from './keychain.ts';
 import { mainFile } from './main-file.ts';
 import { residentDaemon } from './resident-daemon.ts';
 import { type UnlockOptions, unlockBy } from './vault.ts';
@@ -76,6 +77,18 @@ async function passphraseFor(config: Config, choice: UnlockOptions): Promise<Buf
   return (await unlockBy(choice).passphrase?.()) ?? null;
 }
 
+/** Lets somebody who is here unlock the keychain; the daemon asks nobody, and says later what it could not open. */
+async function prepareVault(config: Config, choice: UnlockOptions): Promise<void> {
+  const directory = stateDirectory(process.env);
+  if (!usesVault(config) || Vault.kind(directory) !== 'keychain') return;
+  try {
+    await Vault.open(directory, unlockBy(choice));
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    process.stderr.write(`ostiary: ${error.message}\n`);
+  }
+}
+
 /**
  * Starts `ostiary serve` with a clean environment and waits until it is ready; its log goes to `daemon.log` in the
  * state directory.
@@ -85,6 +98,8 @@ async function passphraseFor(config: Config, choice: UnlockOptions): Promise<Buf
 export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Promise<SpawnedDaemon> {
   const config = loadConfig({ config: choice.config, env: process.env });
   const passphrase = await passphraseFor(config, choice);
+  await prepareKeychain(config, (line) => void process.stderr.write(`ostiary: ${line}\n`));
+  await prepareVault(config, choice);
   const logFile = join(privateDirectory(stateDirectory(process.env)), 'daemon.log');
   const log = openSync(logFile, 'a', 0o600);
   const logStart = fstatSync(log).size;

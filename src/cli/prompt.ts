@@ -1,5 +1,5 @@
 /** Asking a person for a secret: the terminal itself, never stdin, argv or the environment. */
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { ReadStream, WriteStream } from 'node:tty';
 import { Failure } from '../errors.ts';
 
@@ -19,26 +19,40 @@ function closed(input: ReadStream): Promise<never> {
   });
 }
 
+async function ask(prompt: string, hint: string, silent: boolean): Promise<string> {
+  const { read } = await import('read');
+  const input = new ReadStream(openTerminal('r', hint));
+  const output = new WriteStream(openTerminal('w', hint));
+  try {
+    return await Promise.race([read<string>({ prompt, silent, input, output }), closed(input)]);
+  } catch (error) {
+    throw new Failure('failure', 'cancelled', { cause: error });
+  } finally {
+    if (silent) output.write('\n');
+    input.destroy();
+    output.end();
+  }
+}
+
 /**
  * One line typed on the controlling terminal without echo. The caller overwrites it with zeros; the string that the
  * line editor makes of it cannot be.
  * @param hint what to do where there is no terminal
  */
 export async function askHidden(prompt: string, hint: string): Promise<Buffer> {
-  const { read } = await import('read');
-  const input = new ReadStream(openTerminal('r', hint));
-  const output = new WriteStream(openTerminal('w', hint));
-  try {
-    return Buffer.from(
-      await Promise.race([read<string>({ prompt, silent: true, input, output }), closed(input)]),
-    );
-  } catch (error) {
-    throw new Failure('failure', 'cancelled', { cause: error });
-  } finally {
-    output.write('\n');
-    input.destroy();
-    output.end();
-  }
+  return Buffer.from(await ask(prompt, hint, true));
+}
+
+/** Whether somebody at the controlling terminal says yes; anything else is a no. */
+export async function askYesNo(question: string, hint: string): Promise<boolean> {
+  return /^y(es)?$/i.test((await ask(`${question} [y/N]`, hint, false)).trim());
+}
+
+/** Shows what must not go into a file or pipe by accident: on the terminal itself, whatever stdout is. */
+export function showOnTerminal(lines: readonly string[], hint: string): void {
+  const descriptor = openTerminal('w', hint);
+  writeSync(descriptor, lines.map((line) => `${line}\n`).join(''));
+  closeSync(descriptor);
 }
 
 /** As {@link askHidden}, typed twice. */
@@ -52,11 +66,11 @@ export async function askNewHidden(what: string, hint: string): Promise<Buffer> 
   throw new Failure('usage', 'the two entries differ');
 }
 
-/** What `--passphrase-fd N` names, to its end, without a trailing line end. */
-export function readPassphrase(descriptor: string): Buffer {
+/** What the open descriptor `--OPTION N` gives, to its end, without a trailing line end. */
+export function readDescriptor(option: string, descriptor: string): Buffer {
   if (!/^\d{1,9}$/.test(descriptor))
-    throw new Failure('usage', '--passphrase-fd takes the number of an open file descriptor', {
-      hint: 'ostiary … --passphrase-fd 3 3</path/of/the/passphrase',
+    throw new Failure('usage', `${option} takes the number of an open file descriptor`, {
+      hint: `ostiary … ${option} 3 3</path/of/the/file`,
     });
   const number = Number(descriptor);
   try {

@@ -1,23 +1,30 @@
-/** `ostiary secret`: putting secrets into the vault. Values come from the terminal or stdin and are never shown. */
+/** `ostiary secret`: putting secrets into the vault or the keychain. Values come from the terminal or stdin and are never shown. */
 import { Command } from 'commander';
 import { placementsOf } from '../config/credentials.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/types.ts';
-import { CREDENTIAL_NAME } from '../credentials/ref.ts';
+import { OWN_SERVICE, ownRef } from '../credentials/keychain/secrets.ts';
+import { CREDENTIAL_NAME, formatCredentialRef } from '../credentials/ref.ts';
 import { Scrubber } from '../credentials/scrubber.ts';
 import type { Secret } from '../credentials/secret.ts';
 import { rawSecretBytes, sealValue } from '../credentials/value.ts';
-import { secretExists, secretMissing, Vault } from '../credentials/vault.ts';
+import { secretExists, secretMissing, Vault, type VaultEntry } from '../credentials/vault.ts';
+import { type Binding, describeBinding } from '../credentials/vault-binding.ts';
 import { Failure } from '../errors.ts';
 import { stateDirectory } from '../paths.ts';
-import { askNewHidden } from './prompt.ts';
+import { bindingsFor, refusedUses } from './binding.ts';
 import {
-  keyFileWarning,
-  passphraseFdOption,
-  type UnlockOptions,
-  unlockBy,
-  type VaultPorts,
-} from './vault.ts';
+  keychainHere,
+  type ListedEntry,
+  listEntries,
+  removeEntry,
+  rotateEntry,
+  setEntry,
+} from './keychain.ts';
+import { askNewHidden } from './prompt.ts';
+import { type RebindOptions, rebind } from './rebind.ts';
+import { passphraseFdOption, type UnlockOptions, unlockBy, type VaultPorts } from './vault.ts';
+import { describeKey } from './vault-key.ts';
 
 export interface SecretPorts extends VaultPorts {
   readonly now: () => Date;
@@ -25,16 +32,22 @@ export interface SecretPorts extends VaultPorts {
 
 const configOption: readonly [string, string] = ['--config <file>', 'configuration file'];
 
-/** An environment variable or a header of an upstream that is filled from the vault. */
+const forOption: readonly [string, string, (value: string, before?: string[]) => string[]] = [
+  '--for <upstream>',
+  'bind it to this upstream, not to all that use it; repeatable',
+  (value, before = []) => [...before, value],
+];
+
+/** An environment variable or a header of an upstream that is filled from a secret. */
 interface Use {
   readonly upstream: string;
   readonly into: string;
 }
 
-function usesOf(config: Config, name: string): Use[] {
+function usesOf(config: Config, label: string): Use[] {
   return [...config.upstreams.values()].flatMap((upstream) =>
     placementsOf(upstream)
-      .filter(({ ref }) => ref.source === 'vault' && ref.name === name)
+      .filter(({ ref }) => formatCredentialRef(ref) === label)
       .map(({ into }) => ({ upstream: upstream.name, into })),
   );
 }
@@ -43,8 +56,30 @@ function formatUses(uses: readonly Use[]): string {
   return uses.map(({ upstream, into }) => `${upstream}.${into}`).join(', ');
 }
 
+interface StoreOptions extends UnlockOptions {
+  /** Value of `--store`, unchecked. */
+  readonly store: string;
+}
+
 interface SecretOptions extends UnlockOptions {
   readonly config?: string;
+}
+
+const storeOption: readonly [string, string, string] = [
+  '--store <store>',
+  'vault, or keychain: that of the system',
+  'vault',
+];
+
+function inKeychain({ store }: StoreOptions): boolean {
+  if (store !== 'vault' && store !== 'keychain')
+    throw new Failure('usage', '--store: expected vault or keychain, got something else');
+  return store === 'keychain';
+}
+
+/** The reference under which upstreams get the secret of this name. */
+function labelOf(name: string, options: StoreOptions): string {
+  return inKeychain(options) ? formatCredentialRef(ownRef(name)) : `vault:${name}`;
 }
 
 function configOf({ config }: SecretOptions): Config {
@@ -89,14 +124,14 @@ async function readInput(): Promise<Buffer> {
   return value;
 }
 
-async function readValue(name: string, ports: SecretPorts): Promise<Secret> {
+async function readValue(name: string, label: string, ports: SecretPorts): Promise<Secret> {
   const raw = process.stdin.isTTY
     ? await askNewHidden(`value of ${name}`, `pipe it in: ostiary secret set ${name} < FILE`)
     : await readInput();
-  const secret = sealValue(`vault:${name}`, raw);
+  const secret = sealValue(label, raw);
   const result = new Scrubber().add(secret);
   if (!result.redactable)
-    ports.warn(`vault:${name} is ${result.reason}: it cannot be taken out of what upstreams answer`);
+    ports.warn(`${label} is ${result.reason}: it cannot be taken out of what upstreams answer`);
   return secret;
 }
 
@@ -107,24 +142,64 @@ function refuseSharedInput({ passphraseFd }: UnlockOptions): void {
     });
 }
 
-async function set(command: Command, options: UnlockOptions, ports: SecretPorts): Promise<void> {
-  const name = onlyName(command);
-  refuseSharedInput(options);
-  const directory = stateDirectory(process.env);
-  const { vault, created } = await Vault.openOrCreate(directory, { kind: 'key-file' }, unlockBy(options));
-  if (created) for (const line of keyFileWarning(directory)) ports.warn(line);
-  // Before the value is typed; `vault.set` looks again.
-  if (await vault.has(name)) throw secretExists(name);
-  await vault.set(name, await readValue(name, ports), ports.now());
+interface SetOptions extends SecretOptions, StoreOptions {
+  /** Names of upstreams to bind it to, whether they use it yet or not. */
+  readonly for?: readonly string[];
 }
 
-async function rotate(command: Command, options: SecretOptions, ports: SecretPorts): Promise<void> {
+/** What the new secret is bound to, said before it is used: the configuration may not be as its owner left it. */
+function tellBindings(label: string, name: string, bindings: readonly Binding[], ports: SecretPorts): void {
+  if (bindings.length === 0)
+    ports.warn(
+      `${label} may go nowhere yet: no upstream uses it; once one does: ostiary secret bind ${name}`,
+    );
+  for (const one of bindings) ports.warn(`${label} may go to ${one.upstream}: ${describeBinding(one)}`);
+}
+
+async function set(command: Command, options: SetOptions, ports: SecretPorts): Promise<void> {
   const name = onlyName(command);
+  const label = labelOf(name, options);
+  if (inKeychain(options)) {
+    if (options.for !== undefined)
+      throw new Failure('usage', '--for: entries of the keychain are bound to nothing');
+    await setEntry(keychainHere(ports.warn), name, () => readValue(name, label, ports));
+    ports.warn(`in the configuration it is ${label}`);
+    return;
+  }
   refuseSharedInput(options);
-  const uses = usesOf(configOf(options), name);
+  const bindings = await bindingsFor(configOf(options), name, options.for);
+  const directory = stateDirectory(process.env);
+  const { vault, created } = await Vault.openOrCreate(directory, { kind: 'key-file' }, unlockBy(options));
+  if (created) for (const line of describeKey('key-file', directory)) ports.warn(line);
+  // Before the value is typed; `vault.set` looks again.
+  if (await vault.has(name)) throw secretExists(name);
+  await vault.set(name, await readValue(name, label, ports), ports.now(), bindings);
+  tellBindings(label, name, bindings, ports);
+}
+
+async function rotateInVault(
+  name: string,
+  options: UnlockOptions,
+  read: () => Promise<Secret>,
+  now: Date,
+): Promise<void> {
+  refuseSharedInput(options);
   const vault = await Vault.open(stateDirectory(process.env), unlockBy(options));
   if (!(await vault.has(name))) throw secretMissing(name);
-  await vault.rotate(name, await readValue(name, ports), ports.now());
+  await vault.rotate(name, await read(), now);
+}
+
+async function rotate(
+  command: Command,
+  options: SecretOptions & StoreOptions,
+  ports: SecretPorts,
+): Promise<void> {
+  const name = onlyName(command);
+  const label = labelOf(name, options);
+  const uses = usesOf(configOf(options), label);
+  const read = (): Promise<Secret> => readValue(name, label, ports);
+  if (inKeychain(options)) await rotateEntry(keychainHere(ports.warn), name, read);
+  else await rotateInVault(name, options, read, ports.now());
   const upstreams = [...new Set(uses.map(({ upstream }) => upstream))];
   if (upstreams.length > 0)
     ports.warn(`running upstreams keep the old value until they are started again: ${upstreams.join(', ')}`);
@@ -132,18 +207,22 @@ async function rotate(command: Command, options: SecretOptions, ports: SecretPor
 
 async function remove(
   command: Command,
-  options: SecretOptions & { force?: true },
+  options: SecretOptions & StoreOptions & { force?: true },
   ports: SecretPorts,
 ): Promise<void> {
   const name = onlyName(command);
-  const uses = options.force === undefined ? usesOf(configOf(options), name) : [];
+  const label = labelOf(name, options);
+  const uses = options.force === undefined ? usesOf(configOf(options), label) : [];
   if (uses.length > 0)
-    throw new Failure('credential', `vault:${name} is used by ${formatUses(uses)}`, {
-      hint: `ostiary secret rm ${name} --force`,
+    throw new Failure('credential', `${label} is used by ${formatUses(uses)}`, {
+      hint: `ostiary secret rm ${name}${inKeychain(options) ? ' --store keychain' : ''} --force`,
     });
-  const vault = await Vault.open(stateDirectory(process.env), unlockBy(options));
-  await vault.remove(name, ports.now());
-  ports.warn(`removed vault:${name}`);
+  if (inKeychain(options)) await removeEntry(keychainHere(ports.warn), name);
+  else {
+    const vault = await Vault.open(stateDirectory(process.env), unlockBy(options));
+    await vault.remove(name, ports.now());
+  }
+  ports.warn(`removed ${label}`);
 }
 
 /** `3 days`: whole units, the largest that fits. */
@@ -170,28 +249,69 @@ function formatTable(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
+/** By which `secret` commands know an entry; entries of other programs have none. */
+function nameOf({ service, account }: ListedEntry['ref']): string | null {
+  return service === OWN_SERVICE ? account : null;
+}
+
+/** The keychain tells of no dates. */
+function formatStored(stored: ListedEntry['stored']): string {
+  return stored === null ? 'not known' : stored ? '-' : 'not there';
+}
+
+/** Names of the upstreams that it is bound to, each once. */
+function formatBindings(bindings: readonly Binding[]): string {
+  return [...new Set(bindings.map(({ upstream }) => upstream))].join(', ') || 'nowhere';
+}
+
+async function describeEntry({ bindings, ...entry }: VaultEntry, config: Config) {
+  const label = `vault:${entry.name}`;
+  return {
+    ...entry,
+    label,
+    usedBy: usesOf(config, label),
+    boundTo: bindings.map((one) => ({ upstream: one.upstream, to: describeBinding(one) })),
+    refused: await refusedUses({ bindings, ...entry }, config),
+  };
+}
+
 async function list(options: SecretOptions & { json?: true }, ports: SecretPorts): Promise<void> {
   const directory = stateDirectory(process.env);
   const config = configOf(options);
   const entries =
     Vault.kind(directory) === null ? [] : await (await Vault.open(directory, unlockBy(options))).list();
+  const described = await Promise.all(entries.map((entry) => describeEntry(entry, config)));
+  const keychain = await listEntries(keychainHere(ports.warn), config, ports.warn);
   const now = ports.now().getTime();
   if (options.json === true) {
-    const rows = entries.map((entry) => ({
-      ...entry,
-      label: `vault:${entry.name}`,
-      usedBy: usesOf(config, entry.name),
-    }));
-    ports.print(JSON.stringify(rows, null, 2));
-  } else if (entries.length === 0) ports.warn('no secrets yet; to add one: ostiary secret set NAME');
+    const more = keychain.map(({ ref, stored }) => {
+      const label = formatCredentialRef(ref);
+      return { name: nameOf(ref), stored, label, usedBy: usesOf(config, label) };
+    });
+    ports.print(JSON.stringify([...described, ...more], null, 2));
+  } else if (entries.length + keychain.length === 0)
+    ports.warn('no secrets yet; to add one: ostiary secret set NAME');
   else {
-    const rows = entries.map(({ name, updated }) => [
+    const row = (name: string, label: string, changed: string, boundTo: string): string[] => [
       name,
-      `vault:${name}`,
-      formatAge(now - Date.parse(updated)),
-      formatUses(usesOf(config, name)) || '-',
-    ]);
-    for (const line of formatTable([['NAME', 'LABEL', 'CHANGED', 'USED BY'], ...rows])) ports.print(line);
+      label,
+      changed,
+      formatUses(usesOf(config, label)) || '-',
+      boundTo,
+    ];
+    const rows = [
+      ...entries.map(({ name, updated, bindings }) =>
+        row(name, `vault:${name}`, formatAge(now - Date.parse(updated)), formatBindings(bindings)),
+      ),
+      ...keychain.map(({ ref, stored }) =>
+        row(nameOf(ref) ?? '-', formatCredentialRef(ref), formatStored(stored), 'anywhere'),
+      ),
+    ];
+    for (const line of formatTable([['NAME', 'LABEL', 'CHANGED', 'USED BY', 'MAY GO TO'], ...rows]))
+      ports.print(line);
+    for (const { name, refused } of described)
+      for (const { upstream, reason } of refused)
+        ports.warn(`not given to ${upstream}: ${reason}; to allow it: ostiary secret rebind ${name}`);
   }
 }
 
@@ -202,25 +322,43 @@ export function secretCommand(ports: Partial<SecretPorts> = {}): Command {
     now: () => new Date(),
     ...ports,
   };
-  const secret = new Command('secret').description('manage the secrets in the vault; values are never shown');
+  const secret = new Command('secret').description(
+    'manage the secrets in vault and keychain; values are never shown',
+  );
   const writing = (name: 'set' | 'rotate', description: string): Command =>
     secret
       .command(name)
       .description(description)
       .argument('<NAME>')
+      .option(...storeOption)
       .option(...passphraseFdOption)
       // Commander would print what it does not know: it may be the value.
       .allowExcessArguments()
       .allowUnknownOption();
-  writing('set', 'add a secret; its value is typed without echo, or read from standard input').action(
-    (_name: string, options: UnlockOptions, command: Command) => set(command, options, all),
-  );
+  writing('set', 'add a secret; its value is typed without echo, or read from standard input')
+    .option(...forOption)
+    .option(...configOption)
+    .action((_name: string, options: SetOptions, command: Command) => set(command, options, all));
   writing('rotate', 'replace the value of a secret')
     .option(...configOption)
-    .action((_name: string, options: SecretOptions, command: Command) => rotate(command, options, all));
+    .action((_name: string, options: SecretOptions & StoreOptions, command: Command) =>
+      rotate(command, options, all),
+    );
+  secret
+    .command('rebind')
+    .alias('bind')
+    .description('let a secret go where the configuration sends it now; shows what changes, and asks')
+    .argument('<NAME>')
+    .option(...forOption)
+    .option('--yes', 'without asking')
+    .option(...passphraseFdOption)
+    .option(...configOption)
+    .action((_name: string, options: RebindOptions, command: Command) =>
+      rebind(onlyName(command), options, all),
+    );
   secret
     .command('list')
-    .description('names, ages and uses')
+    .description('names, ages, uses, and where they may go')
     .option('--json', 'as JSON')
     .option(...passphraseFdOption)
     .option(...configOption)
@@ -229,10 +367,11 @@ export function secretCommand(ports: Partial<SecretPorts> = {}): Command {
     .command('rm')
     .description('remove a secret that no upstream uses')
     .argument('<NAME>')
+    .option(...storeOption)
     .option('--force', 'even if the configuration uses it')
     .option(...passphraseFdOption)
     .option(...configOption)
-    .action((_name: string, options: SecretOptions & { force?: true }, command: Command) =>
+    .action((_name: string, options: SecretOptions & StoreOptions & { force?: true }, command: Command) =>
       remove(command, options, all),
     );
   return secret;

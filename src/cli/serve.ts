@@ -3,6 +3,7 @@ import { existsSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { Command } from 'commander';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/types.ts';
+import { keychainFor } from '../credentials/keychain/keychain.ts';
 import { daemonEnvironment, isCleanDaemonEnvironment } from '../environment.ts';
 import { exitCodes, Failure } from '../errors.ts';
 import { harden, replaceProcess } from '../os/index.ts';
@@ -57,7 +58,8 @@ async function serve(options: ServeOptions): Promise<void> {
     stateDirectory: stateDirectory(process.env),
     runtimeDirectory: runtime,
     env: process.env,
-    unlock: unlockBy(options),
+    // An agent's call is no reason to show a prompt of the keychain.
+    unlock: { ...unlockBy(options), keychain: keychainFor(process.env) },
     hardening,
     writeLog: logWriter(2),
   });

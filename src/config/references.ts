@@ -7,6 +7,7 @@ import { didYouMean } from './suggest.ts';
 
 const FORMS: Readonly<Record<string, string>> = {
   vault: 'vault:NAME with up to 64 letters, digits, _ . - as NAME',
+  keychain: 'keychain:SERVICE/ACCOUNT with letters, digits, _ . : @ + - in both',
   env: 'env:NAME with the name of an environment variable',
   file: 'file: and an absolute path',
   command: 'command:HELPER or command:HELPER#FIELD with the name of a helper and a field of its output',
@@ -50,8 +51,8 @@ export function judgeReference(
     return 'expected a variable that holds a secret, got one that the runtime obeys: the daemon is never given it';
   if (ref !== null) return null;
   const source = text.slice(0, Math.max(0, text.indexOf(':')));
-  if (source === 'keychain' || source === 'oauth')
-    return `expected a vault:, env:, file: or command: reference, got ${source}:, which is not supported by this version`;
+  if (source === 'oauth')
+    return 'expected a vault:, keychain:, env:, file: or command: reference, got oauth:, which is not supported by this version';
   const expected = Object.hasOwn(FORMS, source) ? FORMS[source] : 'a credential reference such as vault:NAME';
   return `expected ${expected}, got ${describeText(text)}`;
 }

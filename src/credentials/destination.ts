@@ -13,9 +13,11 @@ export interface CommandDestination {
   readonly secrets: Readonly<Record<string, string>>;
 }
 
+/** An upstream's. */
+export type UpstreamDestination = CommandDestination | { readonly kind: 'origin'; readonly origin: string };
+
 export type Destination =
-  | CommandDestination
-  | { readonly kind: 'origin'; readonly origin: string }
+  | UpstreamDestination
   /** Leaves to nobody: the value is only looked for in what others say. */
   | { readonly kind: 'redaction' };
 
@@ -30,7 +32,7 @@ export type DestinationSpec =
     }
   | { readonly transport: 'http' | 'sse'; readonly url: string };
 
-export function destinationOf(spec: DestinationSpec): Destination {
+export function destinationOf(spec: DestinationSpec): UpstreamDestination {
   if (spec.transport !== 'stdio') return { kind: 'origin', origin: new URL(spec.url).origin };
   const { command, args, env } = spec;
   const secrets = Object.fromEntries(

@@ -7,7 +7,6 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import {
-  type BigIntStats,
   closeSync,
   fstatSync,
   lstatSync,
@@ -17,6 +16,7 @@ import {
   readlinkSync,
   readSync,
   realpathSync,
+  type Stats,
 } from 'node:fs';
 import { basename, dirname, extname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -38,9 +38,12 @@ const CHUNK_BYTES = 1024 * 1024;
 /** Times of files are that coarse: of one changed just now a second change might not show. */
 const SETTLED_MS = 100;
 
-function identityOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
-  return [dev, ino, size, mtimeNs, ctimeNs].join(':');
+function identityOf({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string {
+  return `${dev}:${ino}:${size}:${mtimeMs}:${ctimeMs}`;
 }
+
+/** Of what lies in a package, what never runs, and is half of it: types, and maps for debuggers. */
+const NOT_CODE = /\.(?:d\.[mc]?ts|map)$/;
 
 function missing(error: unknown): boolean {
   return ['ENOENT', 'ENOTDIR'].includes(String((error as NodeJS.ErrnoException).code));
@@ -51,7 +54,7 @@ class Program {
   readonly #hash: Hash = createHash('sha256');
   readonly #seen = new Set<string>();
   #files = 0;
-  #bytes = 0n;
+  #bytes = 0;
   #sinceTurn = 0;
 
   digest(): string {
@@ -76,23 +79,23 @@ class Program {
     await turn();
   }
 
-  async #contents(path: string): Promise<string> {
+  /** @param stats of the path, taken just now */
+  async #contents(path: string, stats: Stats): Promise<string> {
+    const before = known.get(path);
+    if (before?.identity === identityOf(stats)) return before.digest;
     const descriptor = openSync(path, 'r');
     try {
-      const stats = fstatSync(descriptor, { bigint: true });
-      const identity = identityOf(stats);
-      const before = known.get(path);
-      if (before?.identity === identity) return before.digest;
+      const identity = identityOf(fstatSync(descriptor));
       const hash = createHash('sha256');
-      const chunk = Buffer.alloc(CHUNK_BYTES);
+      const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, stats.size + 1));
       for (let length = 1; length > 0; ) {
         length = readSync(descriptor, chunk);
         hash.update(chunk.subarray(0, length));
         await this.#breathe(length / 16_384);
       }
       const digest = hash.digest('base64url');
-      const settled = Date.now() - Number(stats.ctimeNs / 1_000_000n) > SETTLED_MS;
-      if (settled && identityOf(fstatSync(descriptor, { bigint: true })) === identity)
+      const after = fstatSync(descriptor);
+      if (identityOf(after) === identity && Date.now() - after.ctimeMs > SETTLED_MS)
         known.set(path, { identity, digest });
       return digest;
     } finally {
@@ -104,18 +107,18 @@ class Program {
   async #entry(path: string): Promise<void> {
     await this.#breathe(1);
     try {
-      const stats = lstatSync(path, { bigint: true });
+      const stats = lstatSync(path);
       if (stats.isSymbolicLink()) {
         this.#say('link', path, readlinkSync(path));
         await this.#linked(path);
       } else if (stats.isFile()) {
         this.#files++;
         this.#bytes += stats.size;
-        if (this.#files > limits.programFiles || this.#bytes > BigInt(limits.programBytes))
+        if (this.#files > limits.programFiles || this.#bytes > limits.programBytes)
           throw new Failure('credential', 'the program is too large to be bound', {
             hint: 'install it into a directory of its own, without other things beside it',
           });
-        this.#say('file', path, String(stats.mode & 0o7777n), await this.#contents(path));
+        this.#say('file', path, String(stats.mode & 0o7777), await this.#contents(path, stats));
       } else this.#say(stats.isDirectory() ? 'directory' : 'other', path);
     } catch (error) {
       if (error instanceof Failure) throw error;
@@ -145,7 +148,8 @@ class Program {
       const entries = readdirSync(below, { withFileTypes: true });
       for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
         if (entry.name === '.git' || (entry.name === 'node_modules' && below === directory)) continue;
-        const path = join(below, entry.name);
+        if (NOT_CODE.test(entry.name)) continue;
+        const path = `${below}/${entry.name}`;
         await this.#entry(path);
         if (entry.isDirectory()) await walk(path);
       }
@@ -312,11 +316,7 @@ function runsOnNode(path: string): boolean {
   }
 }
 
-/**
- * SHA-256, in base64url. A file that is missing has its place in it, so that one that appears is noticed.
- * @throws {Failure} when a file cannot be read, or the program is too large
- */
-export async function programDigest(command: string, args: readonly string[]): Promise<string> {
+async function look(command: string, args: readonly string[]): Promise<string> {
   const program = new Program();
   const ours = isOurNode(command);
   try {
@@ -339,4 +339,20 @@ export async function programDigest(command: string, args: readonly string[]): P
       cause: error,
     });
   }
+}
+
+const looks = new Map<string, Promise<string>>();
+
+/**
+ * SHA-256, in base64url. A file that is missing has its place in it, so that one that appears is noticed. Who asks while
+ * somebody else is looking gets the same answer.
+ * @throws {Failure} when a file cannot be read, or the program is too large
+ */
+export function programDigest(command: string, args: readonly string[]): Promise<string> {
+  const program = JSON.stringify([command, args]);
+  const running = looks.get(program);
+  if (running !== undefined) return running;
+  const looking = look(command, args).finally(() => looks.delete(program));
+  looks.set(program, looking);
+  return looking;
 }

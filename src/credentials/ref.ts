@@ -1,10 +1,11 @@
 /**
  * What config and policy know of a credential: where it comes from, never what it is.
- * Text form: `vault:NAME`, `env:NAME`, `file:/absolute/path`, `command:HELPER` or `command:HELPER#FIELD` (a helper
- * defined in the config, and a field of its output), `oauth:NAME` (a login).
+ * Text form: `vault:NAME`, `keychain:SERVICE/ACCOUNT`, `env:NAME`, `file:/absolute/path`, `command:HELPER` or
+ * `command:HELPER#FIELD` (a helper defined in the config, and a field of its output), `oauth:NAME` (a login).
  */
 export type CredentialRef =
   | { readonly source: 'vault'; readonly name: string }
+  | { readonly source: 'keychain'; readonly service: string; readonly account: string }
   | { readonly source: 'env'; readonly name: string }
   | { readonly source: 'file'; readonly path: string }
   | { readonly source: 'command'; readonly helper: string; readonly field?: string }
@@ -13,6 +14,9 @@ export type CredentialRef =
 
 /** Names of vault entries, helpers and their fields: also safe in a log line, a file name and a redaction mark. */
 export const CREDENTIAL_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
+
+/** Other programs' entries too, such as `gh:github.com/octocat`; safe in a log line as well. */
+const KEYCHAIN_ITEM = /^([A-Za-z0-9][A-Za-z0-9_.:@+-]{0,127})\/([A-Za-z0-9][A-Za-z0-9_.:@+-]{0,127})$/;
 
 const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
@@ -32,6 +36,10 @@ export function parseCredentialRef(text: string): CredentialRef | null {
   switch (text.slice(0, colon)) {
     case 'vault':
       return CREDENTIAL_NAME.test(rest) ? { source: 'vault', name: rest } : null;
+    case 'keychain': {
+      const [, service, account] = KEYCHAIN_ITEM.exec(rest) ?? [];
+      return service === undefined || account === undefined ? null : { source: 'keychain', service, account };
+    }
     case 'env':
       return ENV_NAME.test(rest) ? { source: 'env', name: rest } : null;
     case 'file':
@@ -52,6 +60,8 @@ export function formatCredentialRef(ref: CredentialRef): string {
     case 'env':
     case 'oauth':
       return `${ref.source}:${ref.name}`;
+    case 'keychain':
+      return `keychain:${ref.service}/${ref.account}`;
     case 'file':
       return `file:${ref.path}`;
     case 'command':

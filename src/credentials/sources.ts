@@ -4,15 +4,20 @@ import { Failure } from '../errors.ts';
 import { readTrusted } from '../files.ts';
 import type { Destination } from './destination.ts';
 import type { Helpers } from './helpers.ts';
+import type { Keychain } from './keychain/keychain.ts';
+import { fetchSecret, type KeychainRef } from './keychain/secrets.ts';
 import type { Logins } from './oauth/logins.ts';
 import { type CredentialRef, formatCredentialRef } from './ref.ts';
 import type { Secret } from './secret.ts';
 import { sealValue } from './value.ts';
 import { secretMissing, type Vault } from './vault.ts';
+import { VAULT_SERVICE } from './vault-keychain.ts';
 
 export interface Sources {
   /** Opens the vault; asked only when a `vault:` reference is acquired. */
   readonly vault: () => Promise<Vault>;
+  /** Never asks anybody to unlock it: an agent's call is no reason for a prompt. */
+  readonly keychain: Keychain;
   /** Where `env:` looks. */
   readonly env: Environment;
   readonly helpers: Helpers;
@@ -24,6 +29,13 @@ async function fromVault(name: string, vault: Vault, to: Destination): Promise<S
   const secret = await vault.get(name, to);
   if (secret === null) throw secretMissing(name);
   return secret;
+}
+
+/** The key of the vault is in the keychain, too: it opens every secret, so no upstream is ever given it. */
+async function fromKeychain(label: string, ref: KeychainRef, keychain: Keychain): Promise<Secret> {
+  if (ref.service === VAULT_SERVICE)
+    throw new Failure('credential', `${label}: the key of the vault is for no upstream`);
+  return fetchSecret(keychain, ref);
 }
 
 function fromEnvironment(label: string, name: string, env: Environment): Secret {
@@ -50,6 +62,8 @@ export async function acquire(ref: CredentialRef, sources: Sources, to: Destinat
   switch (ref.source) {
     case 'vault':
       return fromVault(ref.name, await sources.vault(), to);
+    case 'keychain':
+      return fromKeychain(label, ref, sources.keychain);
     case 'env':
       return fromEnvironment(label, ref.name, sources.env);
     case 'file':

@@ -4,7 +4,13 @@
  */
 import { createHash } from 'node:crypto';
 import { Failure } from '../errors.ts';
-import { type CommandDestination, type Destination, describeCommand, isOurNode } from './destination.ts';
+import {
+  type CommandDestination,
+  type Destination,
+  describeCommand,
+  isOurNode,
+  type UpstreamDestination,
+} from './destination.ts';
 import { programDigest } from './program.ts';
 
 interface CommonBinding {
@@ -36,10 +42,7 @@ function settingsDigest({ command, args, env, secrets }: CommandDestination): st
 }
 
 /** What allows a secret to go there. */
-export async function bindingFor(
-  upstream: string,
-  to: Exclude<Destination, { kind: 'redaction' }>,
-): Promise<Binding> {
+export async function bindingFor(upstream: string, to: UpstreamDestination): Promise<Binding> {
   if (to.kind === 'origin') return { upstream, ...to };
   const program = await programDigest(to.command, to.args);
   return { upstream, kind: 'command', text: describeCommand(to), settings: settingsDigest(to), program };

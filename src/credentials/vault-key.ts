@@ -4,6 +4,7 @@
  * way cannot do is an error: no other way is ever tried instead.
  */
 import { randomBytes } from 'node:crypto';
+import type { Keychain } from './keychain/keychain.ts';
 import {
   dropFromFile,
   firstKeyInFile,
@@ -15,7 +16,6 @@ import {
 import { KEY_BYTES } from './vault-key-jwe.ts';
 import {
   dropFromKeychain,
-  type Keychain,
   type KeychainWrap,
   parseKeychainWrap,
   unwrapWithKeychain,

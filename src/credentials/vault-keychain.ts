@@ -4,19 +4,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import { Failure } from '../errors.ts';
+import type { Keychain } from './keychain/keychain.ts';
 import { KEY_BYTES, openKey, sealKey } from './vault-key-jwe.ts';
-
-export interface KeychainItem {
-  readonly service: string;
-  readonly account: string;
-}
-
-/** The system's keychain, asked with a deadline; every failure is a `credential` Failure with a hint. */
-export interface Keychain {
-  get(item: KeychainItem): Promise<Buffer | null>;
-  set(item: KeychainItem, value: Buffer): Promise<void>;
-  delete(item: KeychainItem): Promise<boolean>;
-}
 
 export interface KeychainWrap {
   readonly kind: 'keychain';
@@ -27,12 +16,13 @@ export interface KeychainWrap {
   readonly key: string;
 }
 
-const SERVICE = 'ostiary';
+/** Not that of secrets: no reference of a configuration may name the key of all of them. */
+export const VAULT_SERVICE = 'ostiary-vault';
 
 export async function wrapWithKeychain(keychain: Keychain, key: Buffer): Promise<KeychainWrap> {
   const wrapping = randomBytes(KEY_BYTES);
-  const item = { service: SERVICE, account: `vault-key-${randomBytes(8).toString('hex')}` };
-  await keychain.set(item, Buffer.from(wrapping));
+  const item = { service: VAULT_SERVICE, account: `key-${randomBytes(8).toString('hex')}` };
+  await keychain.set(item, wrapping);
   // What does not come back now would not come back when it is needed.
   const kept = await keychain.get(item);
   const same = kept?.equals(wrapping) === true;
@@ -71,7 +61,7 @@ export function parseKeychainWrap(wrap: Readonly<Record<string, unknown>>): Keyc
   const { service, account, key } = wrap;
   if (typeof service !== 'string' || typeof account !== 'string' || typeof key !== 'string') return null;
   // Not authenticated yet: what is asked for is one of ours, never another program's item.
-  return service === SERVICE && /^vault-key-[0-9a-f]{16}$/.test(account)
+  return service === VAULT_SERVICE && /^key-[0-9a-f]{16}$/.test(account)
     ? { kind: 'keychain', service, account, key }
     : null;
 }

@@ -307,9 +307,10 @@ test('D4: a value that was rotated stays scrubbed, and so does the new one', asy
       },
     },
     secrets: { leaky: old.value },
-    prepare: ({ configFile, directory }) => {
+    prepare: ({ configFile, directory, env }) => {
       const text = readFileSync(configFile, 'utf8').replace('/tmp/unset', join(directory, 'history'));
       writeFileSync(configFile, text, { mode: 0o600 });
+      execFileSync(process.execPath, [mainFile, 'secret', 'rebind', 'leaky', '--yes'], { env });
     },
   });
   const session = await daemon.newSession();

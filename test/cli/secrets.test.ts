@@ -28,7 +28,10 @@ test('A5 D4 D5 set, list, rotate under a running daemon, rm: nothing shows a val
   );
   assert.equal((await ostiary(['secret', 'set', 'empty'])).code, 5);
   const { stdout } = await ostiary(['secret', 'list']);
-  assert.match(stdout, /^NAME +LABEL +CHANGED +USED BY\nkey +vault:key +under a minute +chatty\.API_KEY\n$/);
+  assert.match(
+    stdout,
+    /^NAME +LABEL +CHANGED +USED BY +MAY GO TO\nkey +vault:key +under a minute +chatty\.API_KEY +chatty\n$/,
+  );
 
   await home.up();
   const agent = DrivenAgent.start(home);

@@ -407,13 +407,13 @@ describe('references', () => {
   refuse('relative file', secret('file:x'), `${at} file: and an absolute path, got text of 6 characters`);
   refuse(
     'keychain',
-    secret('keychain:github/work'),
-    `${at} a vault:, env:, file: or command: reference, got keychain:, which is not supported by this version`,
+    secret('keychain:github'),
+    `${at} keychain:SERVICE/ACCOUNT with letters, digits, _ . : @ + - in both, got text of 15 characters`,
   );
   refuse(
     'oauth',
     secret('oauth:linear'),
-    `${at} a vault:, env:, file: or command: reference, got oauth:, which is not supported by this version`,
+    `${at} a vault:, keychain:, env:, file: or command: reference, got oauth:, which is not supported by this version`,
   );
   refuse(
     'a name of Object.prototype as a source',

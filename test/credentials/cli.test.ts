@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers';
 import { describe, type TestContext, test } from 'node:test';
 import { reveal } from '../../src/credentials/reveal.ts';
 import { Vault } from '../../src/credentials/vault.ts';
-import { canary, directory } from './support.ts';
+import { canary, directory, toNobody } from './support.ts';
 
 const room = new URL('../../src/', import.meta.url).href;
 
@@ -75,7 +75,7 @@ class Cli {
   }
 
   async value(name: string, unlock = {}): Promise<string | null> {
-    const secret = await (await Vault.open(this.state, unlock)).get(name);
+    const secret = await (await Vault.open(this.state, unlock)).get(name, toNobody);
     return secret === null ? null : reveal(secret, 'test').toString();
   }
 
@@ -109,7 +109,7 @@ describe('ostiary secret', () => {
     assert.equal(first.stdout, '');
     assert.match(
       first.stderr,
-      /^ostiary: vault key: in .*vault\.key, .*\nostiary: it keeps nothing from programs that run as you.*\n$/,
+      /^ostiary: vault key: in .*vault\.key, .*\nostiary: it keeps nothing from programs that run as you.*\nostiary: vault:token may go nowhere yet: .*: ostiary secret bind token\n$/,
     );
     assert.equal(await cli.value('token'), value);
     assert.equal(statSync(cli.state).mode & 0o777, 0o700);
@@ -122,11 +122,19 @@ describe('ostiary secret', () => {
     const listed = await run(['secret', 'list']);
     assert.equal(
       listed.stdout,
-      'NAME   LABEL        CHANGED         USED BY\ntoken  vault:token  under a minute  notion.NOTION_TOKEN\n',
+      'NAME   LABEL        CHANGED         USED BY              MAY GO TO\ntoken  vault:token  under a minute  notion.NOTION_TOKEN  nowhere\n',
       listed.stderr,
     );
     const [entry] = JSON.parse((await run(['secret', 'list', '--json'])).stdout);
-    assert.deepEqual(Object.keys(entry), ['name', 'created', 'updated', 'label', 'usedBy']);
+    assert.deepEqual(Object.keys(entry), [
+      'name',
+      'created',
+      'updated',
+      'label',
+      'usedBy',
+      'boundTo',
+      'refused',
+    ]);
     assert.deepEqual(entry.usedBy, [{ upstream: 'notion', into: 'NOTION_TOKEN' }]);
 
     const rotated = await run(['secret', 'rotate', 'token'], fresh);
@@ -180,7 +188,7 @@ describe('ostiary secret', () => {
     assert.equal(code, 0);
     assert.match(
       stderr,
-      /vault:token is shorter than 8 bytes: it cannot be taken out of what upstreams answer\n$/,
+      /vault:token is shorter than 8 bytes: it cannot be taken out of what upstreams answer\n/,
     );
     assert.equal(await cli.value('token'), 'canary7');
   });
@@ -206,7 +214,10 @@ describe('ostiary vault', () => {
     assert.match((await cli.run(['vault', 'init'])).stderr, /a vault exists already/);
     await cli.run(['secret', 'set', 'token'], 'canary-token');
     const { stdout } = await cli.run(['vault', 'status']);
-    assert.equal(stdout, `vault: ${cli.state}/vault.json\nkey: key-file\nsecrets: 1\n`);
+    assert.match(
+      stdout,
+      /^vault: .*\/vault\.json\nformat: ostiary-vault\/2\nkey: key-file\nopens: yes\nsecrets: 1\nchanged: 20.*Z\n$/,
+    );
   });
 
   test('D5 a passphrase comes from a descriptor, and nowhere else without a terminal', async (t) => {
@@ -222,8 +233,14 @@ describe('ostiary vault', () => {
       await cli.value('token', { passphrase: () => Promise.resolve(Buffer.from(passphrase)) }),
       value,
     );
-    assert.match((await cli.run(['vault', 'status'])).stdout, /key: passphrase\nsecrets: locked\n$/);
-    assert.match((await cli.run(['vault', 'status', ...fd], '', passphrase)).stdout, /secrets: 1\n$/);
+    assert.match(
+      (await cli.run(['vault', 'status'])).stdout,
+      /key: passphrase\nopens: not tried; it needs the passphrase.*\n$/,
+    );
+    assert.match(
+      (await cli.run(['vault', 'status', ...fd], '', passphrase)).stdout,
+      /opens: yes\nsecrets: 1\n/,
+    );
     const wrong = await cli.run(['secret', 'list', ...fd], '', `${passphrase}x`);
     assert.match(wrong.stderr, /wrong passphrase/);
     assert.ok(!wrong.stderr.includes(passphrase));

@@ -4,14 +4,18 @@ import { chmodSync, chownSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { Broker } from '../../src/credentials/broker.ts';
+
 import { Helpers } from '../../src/credentials/helpers.ts';
+import { keychainFor } from '../../src/credentials/keychain/keychain.ts';
+
 import { parseCredentialRef } from '../../src/credentials/ref.ts';
 import { reveal } from '../../src/credentials/reveal.ts';
 import { Scrubber } from '../../src/credentials/scrubber.ts';
 import { acquire, type Sources } from '../../src/credentials/sources.ts';
 import { Vault } from '../../src/credentials/vault.ts';
 import { limits } from '../../src/limits.ts';
-import { canary, directory, fails, now, seal } from './support.ts';
+
+import { canary, directory, fails, now, seal, toNobody } from './support.ts';
 
 const helpers = new Helpers({
   helpers: new Map(),
@@ -26,7 +30,13 @@ const helpers = new Helpers({
 });
 
 function sourcesOf(more: Partial<Sources> = {}): Sources {
-  return { vault: () => assert.fail('asked for the vault'), env: {}, helpers, ...more };
+  return {
+    vault: () => assert.fail('asked for the vault'),
+    keychain: keychainFor({}),
+    env: {},
+    helpers,
+    ...more,
+  };
 }
 
 async function textOf(reference: string, sources: Sources): Promise<string> {
@@ -36,7 +46,7 @@ async function textOf(reference: string, sources: Sources): Promise<string> {
 function secretOf(reference: string, sources: Sources) {
   const ref = parseCredentialRef(reference);
   assert.ok(ref !== null);
-  return acquire(ref, sources);
+  return acquire(ref, sources, toNobody);
 }
 
 describe('env:', () => {
@@ -119,10 +129,10 @@ describe('broker', () => {
     const env: Record<string, string> = {};
     const broker = new Broker({ ...sourcesOf({ env }), scrubber: new Scrubber() });
     const token = { source: 'env', name: 'TOKEN' } as const;
-    await fails(() => broker.acquire(token), 'credential', /env:TOKEN: not set/);
+    await fails(() => broker.acquire(token, toNobody), 'credential', /env:TOKEN: not set/);
     assert.deepEqual(broker.knownLabels(), []);
     env.TOKEN = 'canary7';
-    await broker.acquire(token);
+    await broker.acquire(token, toNobody);
     assert.deepEqual(broker.knownLabels(), [{ label: 'env:TOKEN', redactable: false }]);
   });
 
@@ -135,10 +145,10 @@ describe('broker', () => {
     };
     const broker = new Broker({ ...sourcesOf({ vault }), scrubber: new Scrubber() });
     const token = { source: 'vault', name: 'token' } as const;
-    await fails(() => broker.acquire(token), 'credential', /there is no vault/);
+    await fails(() => broker.acquire(token, toNobody), 'credential', /there is no vault/);
     await (await Vault.create(path, { kind: 'key-file' })).set('token', seal(canary()), now);
-    await broker.acquire(token);
-    await broker.acquire(token);
+    await broker.acquire(token, toNobody);
+    await broker.acquire(token, toNobody);
     assert.equal(opened, 2);
   });
 });

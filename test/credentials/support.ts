@@ -5,10 +5,14 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import type { Destination } from '../../src/credentials/destination.ts';
 import { Secret } from '../../src/credentials/secret.ts';
 import { type ExitKind, Failure } from '../../src/errors.ts';
 
 export const now = new Date('2026-01-02T03:04:05.000Z');
+
+/** For secrets that the test itself looks at. */
+export const toNobody: Destination = { kind: 'redaction' };
 
 /** A private directory that goes with the test. */
 export function directory(t: TestContext): string {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -14,12 +15,12 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { reveal } from '../../src/credentials/reveal.ts';
 import { Vault } from '../../src/credentials/vault.ts';
-import { canary, directory, fails, now, seal } from './support.ts';
+import { canary, directory, fails, now, seal, toNobody } from './support.ts';
 
 const later = new Date('2027-01-01T00:00:00.000Z');
 
 async function textOf(vault: Vault, name: string): Promise<string | null> {
-  const secret = await vault.get(name);
+  const secret = await vault.get(name, toNobody);
   return secret === null ? null : reveal(secret, 'test').toString();
 }
 
@@ -30,25 +31,34 @@ async function filled(t: TestContext, value: string): Promise<{ path: string; va
   return { path, vault, file: join(path, 'vault.json') };
 }
 
-const damage = /vault is truncated or was altered/;
+/** As an attacker writes it, who can make the digest fit. */
+function vaultText({ wrap, payload }: { wrap: unknown; payload: string }): string {
+  const format = 'ostiary-vault/2';
+  const digest = createHash('sha256')
+    .update(JSON.stringify([format, wrap, payload]))
+    .digest('base64url');
+  return `${JSON.stringify({ format, wrap, payload, digest }, null, 2)}\n`;
+}
+
+const damage = /vault (?:is truncated|was altered)/;
 
 describe('vault', () => {
   test('keeps, lists, rotates and removes', async (t) => {
     const [first, second] = [canary(), canary()];
     const { path, vault } = await filled(t, first);
     assert.equal(await textOf(vault, 'token'), first);
-    assert.equal((await vault.get('token'))?.label, 'vault:token');
+    assert.equal((await vault.get('token', toNobody))?.label, 'vault:token');
     await vault.rotate('token', seal(second), later);
     await vault.set('constructor', seal(Buffer.from([0, 255, 10])), now);
     const again = await Vault.open(path, {});
     assert.equal(await textOf(again, 'token'), second);
     assert.deepEqual(await again.list(), [
-      { name: 'constructor', created: now.toISOString(), updated: now.toISOString() },
-      { name: 'token', created: now.toISOString(), updated: later.toISOString() },
+      { name: 'constructor', created: now.toISOString(), updated: now.toISOString(), bindings: [] },
+      { name: 'token', created: now.toISOString(), updated: later.toISOString(), bindings: [] },
     ]);
-    await again.remove('token');
-    assert.equal(await vault.get('token'), null);
-    assert.equal(await vault.get('toString'), null);
+    await again.remove('token', now);
+    assert.equal(await vault.get('token', toNobody), null);
+    assert.equal(await vault.get('toString', toNobody), null);
     assert.equal(await vault.has('constructor'), true);
   });
 
@@ -57,7 +67,7 @@ describe('vault', () => {
     const { path, vault } = await filled(t, value);
     await fails(() => vault.set('token', seal(value), now), 'credential', /exists already/, [value]);
     await fails(() => vault.rotate('other', seal(value), now), 'credential', /not in the vault/, [value]);
-    await fails(() => vault.remove('other'), 'credential', /not in the vault/);
+    await fails(() => vault.remove('other', now), 'credential', /not in the vault/);
     await fails(() => Vault.create(path, { kind: 'key-file' }), 'credential', /exists already/);
     await fails(() => Vault.open(directory(t), {}), 'credential', /there is no vault/);
   });
@@ -79,18 +89,20 @@ describe('vault', () => {
     await (await Vault.open(path, {})).rotate('token', seal(fresh), later);
     assert.equal(await textOf(vault, 'token'), fresh);
     unlinkSync(file);
-    await fails(() => vault.get('token'), 'credential', /the vault is gone/);
+    await fails(() => vault.get('token', toNobody), 'credential', /the vault is gone/);
     unlinkSync(join(path, 'vault.key'));
     await Vault.create(path, { kind: 'key-file' });
-    await fails(() => vault.get('token'), 'credential', /replaced by another/);
+    await fails(() => vault.get('token', toNobody), 'credential', /replaced by another/);
   });
 
   test('a crash before the rename leaves the old vault; before the vault, a usable key', async (t) => {
     const value = canary();
     const { path, vault, file } = await filled(t, value);
-    writeFileSync(join(path, '.0123456789abcdef.tmp'), '{"format":"ostiary-vault/1","wr', { mode: 0o600 });
+    const stale = '.vault.json.0123456789abcdef.tmp';
+    writeFileSync(join(path, stale), '{"format":"ostiary-vault/2","wr', { mode: 0o600 });
     assert.equal(await textOf(await Vault.open(path, {}), 'token'), value);
     await vault.set('second', seal(value), now);
+    assert.ok(!readdirSync(path).includes(stale), 'what a killed writer left is gone with the next write');
 
     const key = readFileSync(join(path, 'vault.key'));
     unlinkSync(file);
@@ -140,7 +152,7 @@ describe('vault', () => {
 });
 
 describe('vault that was tampered with', () => {
-  test('no single changed byte gives another content', async (t) => {
+  test('no single changed byte gives another content, and each is called altered', async (t) => {
     const value = canary();
     const { path, file } = await filled(t, value);
     const original = readFileSync(file);
@@ -150,51 +162,61 @@ describe('vault that was tampered with', () => {
       changed[at] = (original[at] as number) ^ 1;
       writeFileSync(file, changed);
       try {
-        // White space, and the unused bits of the last base64 character, may change without meaning anything.
+        // White space may change without meaning anything.
         assert.equal(await textOf(await Vault.open(path, {}), 'token'), value);
       } catch (error) {
         refused++;
-        await fails(() => Promise.reject(error), 'credential', /altered|unknown vault format|another vault/, [
-          value,
-        ]);
+        const closing = at >= original.length - 3;
+        const expected = closing ? damage : /vault was altered|unknown vault format/;
+        await fails(() => Promise.reject(error), 'credential', expected, [value]);
       }
     }
     assert.ok(refused > original.length - 20, `${refused} of ${original.length}`);
   });
 
-  test('each part is authenticated, and a cut one is refused', async (t) => {
+  test('a file that ends early is called truncated, wherever it was cut', async (t) => {
     const { path, file } = await filled(t, canary());
-    const text = readFileSync(file, 'utf8');
-    const { wrap, payload } = JSON.parse(text);
+    const original = readFileSync(file);
+    for (let length = 0; length < original.length - 2; length++) {
+      writeFileSync(file, original.subarray(0, length));
+      await fails(() => Vault.open(path, {}), 'credential', /vault is truncated: it ends after \d+ bytes/);
+    }
+  });
+
+  test('each part is authenticated, whoever makes the digest fit again', async (t) => {
+    const { path, file } = await filled(t, canary());
+    const { wrap, payload } = JSON.parse(readFileSync(file, 'utf8'));
     const parts: string[] = payload.split('.');
-    const write = (changes: object) =>
-      writeFileSync(file, JSON.stringify({ format: 'ostiary-vault/1', wrap, payload, ...changes }));
+    const write = (changes: object) => writeFileSync(file, vaultText({ wrap, payload, ...changes }));
     for (const index of [0, 2, 3, 4]) {
       const part = parts[index] as string;
       const other = part.startsWith('A') ? 'B' : 'A';
       write({ payload: parts.with(index, other + part.slice(1)).join('.') });
-      await fails(() => Vault.open(path, {}), 'credential', damage);
-    }
-    for (const cut of ['', text.slice(0, 40), text.slice(0, -10), 'null', '{}', '[]']) {
-      writeFileSync(file, cut);
-      await fails(() => Vault.open(path, {}), 'credential', damage);
+      await fails(() => Vault.open(path, {}), 'credential', /vault was altered/);
     }
     for (const wrong of [null, { kind: 'none' }, { kind: 'key-file' }, { ...wrap, keyId: 'AAAAAAAAAAA' }]) {
       write({ wrap: wrong });
-      await fails(() => Vault.open(path, {}), 'credential', damage);
+      await fails(() => Vault.open(path, {}), 'credential', /vault was altered: the way its key is kept/);
     }
-    write({ format: 'ostiary-vault/2' });
+    for (const text of ['null', '{}', '[]']) {
+      writeFileSync(file, text);
+      await fails(() => Vault.open(path, {}), 'credential', /vault was altered/);
+    }
+    writeFileSync(file, JSON.stringify({ format: 'ostiary-vault/3', wrap, payload }));
     await fails(
       () => Vault.open(path, {}),
       'credential',
-      /unknown vault format: expected ostiary-vault\/1 vs got/,
+      /unknown vault format: expected ostiary-vault\/2 vs got "ostiary-vault\/3"/,
     );
+    // As the older format, which knew no digest and no bindings.
+    writeFileSync(file, JSON.stringify({ format: 'ostiary-vault/1', wrap, payload }));
+    await fails(() => Vault.open(path, {}), 'credential', /the payload does not authenticate/);
   });
 
   test('a payload of another vault under the same wrap is refused', async (t) => {
     const [one, two] = [await filled(t, canary()), await filled(t, canary())];
     const [first, second] = [one, two].map(({ file }) => JSON.parse(readFileSync(file, 'utf8')));
-    writeFileSync(one.file, JSON.stringify({ ...first, payload: second.payload }));
+    writeFileSync(one.file, vaultText({ wrap: first.wrap, payload: second.payload }));
     await fails(() => Vault.open(one.path, {}), 'credential', damage);
     writeFileSync(one.file, JSON.stringify(second));
     await fails(() => Vault.open(one.path, {}), 'credential', /key file belongs to another vault/);
@@ -241,12 +263,12 @@ describe('vault under a passphrase', () => {
 
     const unlock = (text: string) => ({ passphrase: () => Promise.resolve(Buffer.from(text)) });
     assert.equal(await textOf(await Vault.open(path, unlock(passphrase)), 'token'), value);
-    const wrong = /wrong passphrase, or the wrapped key was altered/;
+    const wrong = /^wrong passphrase$/;
     await fails(() => Vault.open(path, unlock(`${passphrase} `)), 'credential', wrong, [passphrase]);
     await fails(() => Vault.open(path, {}), 'credential', /locked by a passphrase/);
 
     const file = join(path, 'vault.json');
-    const { wrap, ...rest } = JSON.parse(readFileSync(file, 'utf8'));
+    const { wrap, payload } = JSON.parse(readFileSync(file, 'utf8'));
     const never = { passphrase: () => assert.fail('asked for a passphrase') };
     for (const change of [
       { scryptLogN: 16 },
@@ -254,7 +276,7 @@ describe('vault under a passphrase', () => {
       { salt: 'AAAAAAAAAAAAAAAAAAAAAA' },
       { key: '' },
     ]) {
-      writeFileSync(file, JSON.stringify({ ...rest, wrap: { ...wrap, ...change } }));
+      writeFileSync(file, vaultText({ wrap: { ...wrap, ...change }, payload }));
       await fails(() => Vault.open(path, never), 'credential', damage);
     }
   });

@@ -16,10 +16,14 @@ import { dirname, join } from 'node:path';
 import { after, before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { bindingsFor } from '../../src/cli/binding.ts';
 import { ControlClient, type Lease } from '../../src/cli/control.ts';
+import { loadConfig } from '../../src/config/load.ts';
 import { Secret } from '../../src/credentials/secret.ts';
 import { Vault } from '../../src/credentials/vault.ts';
+import type { Binding } from '../../src/credentials/vault-binding.ts';
 import type { Ready } from '../../src/daemon.ts';
+import { Failure } from '../../src/errors.ts';
 import { defaultConfigFile, packageRoot, stateDirectory } from '../../src/paths.ts';
 import type { AuditRecord } from '../../src/proxy/audit/record.ts';
 import type { SessionReport } from '../../src/proxy/control.ts';
@@ -145,6 +149,17 @@ function chownBelow(path: string, uid: number): void {
   lchownSync(path, uid, uid);
 }
 
+/** To what `secret set` would bind it; a configuration that a test breaks on purpose binds nothing. */
+function bindings(home: Home): (name: string) => Promise<Binding[]> {
+  try {
+    const config = loadConfig({ config: home.configFile, env: home.env });
+    return (name) => bindingsFor(config, name);
+  } catch (error) {
+    if (error instanceof Failure) return async () => [];
+    throw error;
+  }
+}
+
 /** Writes config and vault. JSON is YAML. */
 async function furnish(home: Home, { config, secrets = {}, uid, prepare }: DaemonOptions): Promise<void> {
   if (config !== undefined) {
@@ -154,8 +169,9 @@ async function furnish(home: Home, { config, secrets = {}, uid, prepare }: Daemo
   }
   if (Object.keys(secrets).length > 0) {
     const { vault } = await Vault.openOrCreate(home.state, { kind: 'key-file' }, {});
+    const bind = bindings(home);
     for (const [name, value] of Object.entries(secrets))
-      await vault.set(name, Secret.seal(`vault:${name}`, Buffer.from(value)), new Date());
+      await vault.set(name, Secret.seal(`vault:${name}`, Buffer.from(value)), new Date(), await bind(name));
   }
   if (uid !== undefined && uid !== process.getuid?.()) chownBelow(home.directory, uid);
   prepare?.(home);

@@ -15,6 +15,15 @@ import type { LoginSpec } from './spec.ts';
 /** The text of a configured secret on its way to its issuer. */
 export type ReadSecret = (ref: CredentialRef, to: Destination) => Promise<string>;
 
+/** What a client's secret is bound to: the server that the configuration names beside it. */
+export function clientDestination({
+  issuer,
+  endpoints,
+}: LoginSpec): { kind: 'origin'; origin: string } | null {
+  const named = issuer ?? endpoints?.token;
+  return named === undefined ? null : { kind: 'origin', origin: new URL(named).origin };
+}
+
 /** The client of the configuration with its secret or key; `undefined` when none is configured. */
 export async function registeredClient(
   spec: LoginSpec,
@@ -24,8 +33,8 @@ export async function registeredClient(
   if (spec.client === null) return undefined;
   const { id, secret, key, keyId } = spec.client;
   const ref = secret ?? key;
-  const to = { kind: 'origin', origin: new URL(located.server.tokenEndpoint).origin } as const;
-  const text = ref === null ? null : await read(ref, to);
+  const to = clientDestination(spec);
+  const text = ref === null || to === null ? null : await read(ref, to);
   const { issuer } = located.server;
   return {
     id,

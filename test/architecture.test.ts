@@ -176,6 +176,7 @@ const doors: Readonly<Record<string, (file: string) => boolean>> = {
   hono: (file) => file === 'proxy/routes.ts',
   jose: (file) => file === 'credentials/jwe.ts',
   koffi: (file) => file === 'os/native.ts',
+  'openid-client': (file) => file === 'credentials/oauth/library.ts',
   pino: (file) => file === 'log.ts',
   read: (file) => file === 'cli/prompt.ts',
   yaml: (file) => file === 'config/source.ts',

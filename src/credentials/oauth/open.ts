@@ -12,7 +12,7 @@ import { type LoginRecord, type LoginStore, loginId } from './login-store.ts';
 import { Logins } from './logins.ts';
 import { MachineTokens, type ReadSecret } from './machine-tokens.ts';
 import { askInProcess } from './refresh-process.ts';
-import { Refresher } from './refresher.ts';
+import { Refresher, type RefresherPorts } from './refresher.ts';
 import type { LoginSpec } from './spec.ts';
 
 /** Changes to one login, one at a time, across processes. */
@@ -20,8 +20,8 @@ export function loginTurn<T>(state: string, id: string, work: (lock: number) => 
   return inTurn(refreshDirectory(state), id, limits.tokenTurnMs, work);
 }
 
-export function refresherFor(store: LoginStore, state: string): Refresher {
-  return new Refresher({
+export function refresherPorts(store: LoginStore, state: string): RefresherPorts {
+  return {
     store,
     turn: (id, work) => loginTurn(state, id, work),
     ask: (id, login, attempt, lock) => askInProcess(spawn, refreshDirectory(state), id, login, attempt, lock),
@@ -29,7 +29,11 @@ export function refresherFor(store: LoginStore, state: string): Refresher {
     forget: (id) => removeAnswer(refreshDirectory(state), id),
     now: Date.now,
     random: Math.random,
-  });
+  };
+}
+
+export function refresherFor(store: LoginStore, state: string): Refresher {
+  return new Refresher(refresherPorts(store, state));
 }
 
 /** Keeps a new login; one of the same name, made elsewhere or before, goes. A refresh that is under way is waited for. */

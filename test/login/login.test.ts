@@ -30,7 +30,7 @@ test('login once: used by the daemon, renewed, kept over a restart, ended; no to
   const first = await kept(home);
   assert.equal(first.resource, upstream.url);
   assert.equal(first.issuer, server.issuer);
-  assert.match((await ostiary('auth', 'status')).stdout, /^notes: logged in\n[^]*then renewed by itself/);
+  assert.match((await ostiary('auth', 'status')).stdout, /^notes: logged in\n.*then renewed by itself/s);
   await calls();
 
   const renewed = await ostiary('auth', 'refresh', 'notes');

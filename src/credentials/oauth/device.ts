@@ -66,7 +66,7 @@ export async function deviceLogin(
     return noTokens(new URL(server.deviceEndpoint).host, error) satisfies NoTokens;
   }
   const prompt = promptOf(answer, clock());
-  await http.check(prompt.url.href);
+  for (const url of [prompt.url, prompt.completeUrl]) if (url !== null) await http.check(url.href);
   show(prompt);
   const expiry = AbortSignal.timeout(Math.min(answer.expires_in * 1000, 2 ** 31 - 1));
   const until = signal === undefined ? expiry : AbortSignal.any([expiry, signal]);

@@ -113,6 +113,33 @@ describe('the device grant', () => {
     await failure(() => deviceLogin(none, client('https://as.example'), ask, noHttp, () => {}), /no device/);
   });
 
+  test('trouble while the user is typing ends nothing; a code that was not entered in time does', async (t) => {
+    const prompt = {
+      device_code: 'canary-device',
+      user_code: 'ABCD-EFGH',
+      verification_uri: 'https://127.0.0.1/device',
+      interval: 0.01,
+    };
+    const replies: Reply[] = [
+      { status: 502, body: '<html>' },
+      { status: 400, body: { error: 'authorization_pending' } },
+      { status: 302, headers: { location: 'https://portal.example/' } },
+      { body: { access_token: 'canary-token', token_type: 'Bearer' } },
+    ];
+    const issuer = await serve(t, () => ({
+      '/device': { body: { ...prompt, expires_in: 60 } },
+      '/token': () => replies.shift() ?? { status: 500 },
+    }));
+    const login = (origin: string) =>
+      deviceLogin(serverAt(origin), client(origin), ask, guardedHttp([origin]), () => {});
+    assert.ok((await login(issuer.origin)).ok);
+    const slow = await serve(t, () => ({
+      '/device': { body: { ...prompt, expires_in: 0.2 } },
+      '/token': { status: 400, body: { error: 'authorization_pending' } },
+    }));
+    assert.match(refused(await login(slow.origin)), /^rejected: the code has expired/);
+  });
+
   test('the server says no', async (t) => {
     const prompt = {
       device_code: 'canary-device',

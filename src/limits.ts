@@ -230,6 +230,8 @@ export const limits = {
   oauthScopeChars: 256,
   /** Authorization servers that one resource names; real ones name one. */
   oauthServers: 16,
+  /** Between two questions whether a device code was entered, when the server fails; seconds. */
+  oauthPollSeconds: 60,
   /** What a server says of its refusal, where it becomes part of a message of ours. */
   oauthErrorChars: 200,
 

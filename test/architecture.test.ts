@@ -205,6 +205,14 @@ test('each package is imported through its door', () => {
   assert.deepEqual([...seen].sort(), Object.keys(doors).sort());
 });
 
+test('what a daemon may never need is loaded when it does', () => {
+  const eager = files.filter(({ text }) => /^import (?!type\b)[^'"]*'(?:jose|openid-client)'/m.test(text));
+  assert.deepEqual(
+    eager.map(({ name }) => name),
+    [],
+  );
+});
+
 test('the shim loads no package and no room but its own', () => {
   const reached = new Set<string>();
   const visit = (file: string): void => {

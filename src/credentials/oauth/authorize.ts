@@ -84,6 +84,7 @@ export async function authorizationRequest(
     throw new Failure('credential', `${server.issuer} has no authorization endpoint`, {
       hint: 'log in by device code: --device',
     });
+  browserUrl(server.authorizationEndpoint);
   requirePkce(server);
   requireOwnIssuer(server, client);
   const state = random(32).toString('base64url');

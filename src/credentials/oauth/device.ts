@@ -1,7 +1,9 @@
 /** The device grant (RFC 8628): the browser is on another machine, as over SSH. */
 import { Failure } from '../../errors.ts';
+import { limits } from '../../limits.ts';
 import { browserUrl } from './browser-url.ts';
 import { type IssuedClient, requireOwnIssuer } from './client.ts';
+import { deadline } from './deadline.ts';
 import { type DeviceAuthorizationResponse, openLibrary } from './library.ts';
 import type { Http, NoTokens, TokenOutcome } from './login.ts';
 import { type Clock, noTokens, outcomeOf, unixNow } from './outcome.ts';
@@ -66,11 +68,25 @@ export async function deviceLogin(
     return noTokens(new URL(server.deviceEndpoint).host, error) satisfies NoTokens;
   }
   const prompt = promptOf(answer, clock());
-  await http.check(prompt.url.href);
+  for (const url of [prompt.url, prompt.completeUrl]) if (url !== null) await http.check(url.href);
   show(prompt);
-  const expiry = AbortSignal.timeout(Math.min(answer.expires_in * 1000, 2 ** 31 - 1));
-  const until = signal === undefined ? expiry : AbortSignal.any([expiry, signal]);
-  return outcomeOf(server.tokenEndpoint, clock, () =>
-    oauth.pollDeviceAuthorizationGrant(config, answer, resource, { signal: until }),
-  );
+  const until = deadline(answer.expires_in * 1000, signal);
+  const poll = (): Promise<TokenOutcome> =>
+    outcomeOf(server.tokenEndpoint, clock, () =>
+      oauth.pollDeviceAuthorizationGrant(config, answer, resource, { signal: until.signal }),
+    );
+  try {
+    for (;;) {
+      const outcome = await poll();
+      if (outcome.ok) return outcome;
+      if (until.passed())
+        return { ok: false, why: 'rejected', message: 'the code has expired before it was entered' };
+      // The network may fail while the user is still typing: ask on, less often (RFC 8628, section 3.5).
+      const goOn = outcome.why === 'unavailable' && outcome.code === undefined;
+      if (!goOn || until.signal.aborted) return outcome;
+      answer = { ...answer, interval: Math.min(2 * (answer.interval ?? 5), limits.oauthPollSeconds) };
+    }
+  } finally {
+    until.end();
+  }
 }

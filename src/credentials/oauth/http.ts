@@ -12,6 +12,7 @@ import { TLSSocket } from 'node:tls';
 import { Failure } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { type AddressKind, addressKind } from './addresses.ts';
+import { type Deadline, deadline } from './deadline.ts';
 import type { Http, HttpReply, HttpRequest } from './login.ts';
 
 /** `message` names the host and what happened; no header, body, query or value is in it. */
@@ -116,15 +117,14 @@ function guardedLookup(
   };
 }
 
-function problemOf(host: string, error: unknown, signal: AbortSignal | undefined): HttpProblem {
+function problemOf(host: string, error: unknown, { signal, passed }: Deadline): HttpProblem {
   if (error instanceof HttpProblem) return error;
-  if (signal?.aborted === true) return new HttpProblem(`asking ${host} was given up`, false);
+  if (passed()) return new HttpProblem(`${host} did not answer in time`, false);
+  if (signal.aborted) return new HttpProblem(`asking ${host} was given up`, false);
   const given = error instanceof Error && 'code' in error ? String(error.code) : '';
   // Node's own messages may quote paths and headers.
   const code = /^[A-Z][A-Z0-9_]{2,60}$/.test(given) ? ` (${given})` : '';
-  const name = error instanceof Error ? error.name : '';
-  const what = ['TimeoutError', 'AbortError'].includes(name) ? 'did not answer in time' : 'cannot be asked';
-  return new HttpProblem(`${host} ${what}${what === 'cannot be asked' ? code : ''}`, false);
+  return new HttpProblem(`${host} cannot be asked${code}`, false);
 }
 
 async function bodyOf(host: string, response: IncomingMessage): Promise<string> {
@@ -178,8 +178,7 @@ export function guardedHttp(anchors: readonly string[], options: HttpOptions = {
     const mayBeAt = placesOf(url);
     // No name, no lookup.
     if (isIP(host) !== 0 && !mayBeAt(host, host)) throw misplaced(host);
-    const timeout = AbortSignal.timeout(limits.oauthRequestMs);
-    const signal = request.signal === undefined ? timeout : AbortSignal.any([timeout, request.signal]);
+    const until = deadline(limits.oauthRequestMs, request.signal);
     const agent = tls ? new TlsAgent({ keepAlive: false }) : new Agent({ keepAlive: false });
     try {
       const response = await new Promise<IncomingMessage>((resolve, reject) => {
@@ -199,7 +198,7 @@ export function guardedHttp(anchors: readonly string[], options: HttpOptions = {
             maxHeaderSize: limits.headerBytes,
             // Said outright, for NODE_TLS_REJECT_UNAUTHORIZED would decide otherwise.
             rejectUnauthorized: true,
-            signal,
+            signal: until.signal,
             ...(tls && ca !== undefined && { ca }),
           },
           resolve,
@@ -214,8 +213,9 @@ export function guardedHttp(anchors: readonly string[], options: HttpOptions = {
         body: await bodyOf(url.host, response),
       };
     } catch (error) {
-      throw problemOf(url.host, error, request.signal);
+      throw problemOf(url.host, error, until);
     } finally {
+      until.end();
       agent.destroy();
     }
   };

@@ -102,7 +102,8 @@ export async function openLibrary(
     client === null ? anonymous : await authOf(client, oauth),
   );
   config[oauth.customFetch] = fetchThrough(http);
-  config.timeout = limits.oauthRequestMs / 1000;
+  // Ours comes first, and says whom it was waiting for.
+  config.timeout = limits.oauthRequestMs / 1000 + 5;
   // Plain http to loopback only: `guardedHttp` refuses the rest.
   oauth.allowInsecureRequests(config);
   return { oauth, config };

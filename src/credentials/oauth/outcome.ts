@@ -28,7 +28,7 @@ const final = new Set([
 export function serverWords(text: string): string {
   return text
     .slice(0, 4 * limits.oauthErrorChars)
-    .replace(/[^\x20-\x7e]+/g, ' ')
+    .replace(/[^\x21-\x7e]+/g, ' ')
     .replace(/[\w.~+/=%-]{20,}/g, '…')
     .slice(0, limits.oauthErrorChars)
     .trim();

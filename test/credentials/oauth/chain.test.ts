@@ -1,10 +1,12 @@
 /** The whole way, against a real authorization server: from a 401 to tokens, their renewal and their end. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { authorizationRequest, redeem } from '../../../src/credentials/oauth/authorize.ts';
-import { prepareClient } from '../../../src/credentials/oauth/client.ts';
+import { parseChallenge } from '../../../src/credentials/oauth/challenge.ts';
+import { clientMetadata, type IssuedClient, prepareClient } from '../../../src/credentials/oauth/client.ts';
 import { askForChallenge, discoverForMcp } from '../../../src/credentials/oauth/discover.ts';
 import { guardedHttp } from '../../../src/credentials/oauth/http.ts';
+import type { Http, Tokens } from '../../../src/credentials/oauth/login.ts';
 import {
   httpForLogin,
   loginOf,
@@ -12,9 +14,12 @@ import {
   renewedLogin,
   revoke,
 } from '../../../src/credentials/oauth/refresh.ts';
-import { scopesToAsk } from '../../../src/credentials/oauth/scopes.ts';
+import { scopesToAsk, stepUpScopes } from '../../../src/credentials/oauth/scopes.ts';
+import { discoverIssuer } from '../../../src/credentials/oauth/server.ts';
 import {
   type AuthorizationServer,
+  type ProtectedServer,
+  type ProtectedServerOptions,
   startAuthorizationServer,
   startProtectedServer,
   TestBrowser,
@@ -80,4 +85,92 @@ test('from a 401 to a token for this server alone, renewed with rotation, and re
   assert.ok(!after.ok && after.why === 'rejected');
 
   assert.equal((await revoke(next, httpForLogin(next))).revoked, 'confirmed');
+});
+
+interface World {
+  readonly provider: AuthorizationServer;
+  readonly upstreams: readonly ProtectedServer[];
+}
+
+/** One authorization server, and an MCP server for each of `servers`. */
+async function worldOf(t: TestContext, ...servers: ProtectedServerOptions[]): Promise<World> {
+  let provider: AuthorizationServer | undefined;
+  const issuer = () => provider as AuthorizationServer;
+  const upstreams = await Promise.all(servers.map((options) => startProtectedServer(t, issuer, options)));
+  provider = await startAuthorizationServer(t, { resources: upstreams.map(({ url }) => url) });
+  return { provider, upstreams };
+}
+
+async function login(upstream: ProtectedServer, http: Http, scopes: readonly string[]): Promise<Tokens> {
+  const { server, resource } = await discoverForMcp(upstream.url, null, http);
+  const client: IssuedClient = await prepareClient(server, { redirectUri, scopes }, http);
+  const request = await authorizationRequest(server, client, { redirectUri, scopes, resource }, http);
+  const { searchParams } = await new TestBrowser().visit(request.url.href, redirectUri);
+  assert.deepEqual(request.check(searchParams), { ok: true });
+  const tokens = await redeem(searchParams, request, http);
+  assert.ok(tokens.ok);
+  return tokens;
+}
+
+function call(upstream: ProtectedServer, http: Http, { accessToken }: Tokens) {
+  const headers = { authorization: `Bearer ${accessToken}` };
+  return http({ method: 'POST', url: upstream.url, headers, body: '{"id":1}' });
+}
+
+test('E2: a token is for one resource: another of the same server does not take it', async (t) => {
+  const { upstreams } = await worldOf(t, {}, {});
+  const [one, other] = upstreams as [ProtectedServer, ProtectedServer];
+  const http = guardedHttp([one.url]);
+  const tokens = await login(one, http, ['notes:read']);
+  assert.equal((await call(one, http, tokens)).status, 200);
+  assert.equal((await call(other, http, tokens)).status, 401);
+  assert.deepEqual(other.seen, [null]);
+});
+
+test('step-up: a scope that is missing is asked for together with those that are held', async (t) => {
+  const { upstreams } = await worldOf(t, { needs: ['notes:write'] });
+  const [upstream] = upstreams as [ProtectedServer];
+  const http = guardedHttp([upstream.url]);
+  const first = await login(upstream, http, ['notes:read']);
+  const refused = await call(upstream, http, first);
+  assert.equal(refused.status, 403);
+  const challenge = parseChallenge(refused.headers['www-authenticate'] ?? '');
+  assert.equal(challenge?.error, 'insufficient_scope');
+  const scopes = stepUpScopes(first.scopes ?? [], ['notes:read'], challenge.scopes);
+  assert.deepEqual(scopes, ['notes:read', 'notes:write']);
+  const second = await login(upstream, http, scopes);
+  assert.equal((await call(upstream, http, second)).status, 200);
+});
+
+test('a client that is described by a document, at a server that reads such', async (t) => {
+  const id = 'https://ostiary.example/client.json';
+  // For a native client any port of loopback is the same redirect URI (RFC 8252, section 7.3).
+  const document = { client_id: id, ...clientMetadata('http://127.0.0.1/callback', 'none') };
+  let idToken = '';
+  const provider = await startAuthorizationServer(t, {
+    twist: ({ path, body }) => {
+      if (path === '/token') idToken = String((body as Record<string, unknown>).id_token);
+    },
+    configuration: {
+      features: { clientIdMetadataDocument: { enabled: true, ack: 'draft-02' } },
+      fetch: async (url) => {
+        assert.equal(String(url), id);
+        return Response.json(document);
+      },
+    },
+  });
+  const http = guardedHttp([provider.issuer]);
+  const server = await discoverIssuer(provider.issuer, http);
+  assert.ok(server.clientIdMetadata);
+  const client = await prepareClient(server, { redirectUri, clientIdMetadata: id }, http);
+  assert.equal(client.id, id);
+  const ask = { redirectUri, scopes: ['openid'], resource: null };
+  const request = await authorizationRequest(server, client, ask, http);
+  const { searchParams } = await new TestBrowser().visit(request.url.href, redirectUri);
+  assert.deepEqual(request.check(searchParams), { ok: true });
+  const tokens = await redeem(searchParams, request, http);
+  assert.ok(tokens.ok);
+  // An ID token was given, and ended at the door.
+  assert.equal(idToken.split('.').length, 3);
+  assert.ok(!JSON.stringify(tokens).includes(idToken));
 });

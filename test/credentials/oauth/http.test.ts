@@ -1,7 +1,9 @@
 /** Where requests of a login may go, and what may come back. */
 import assert from 'node:assert/strict';
 import type { LookupAddress } from 'node:dns';
+import { once } from 'node:events';
 import { test } from 'node:test';
+import { deadline } from '../../../src/credentials/oauth/deadline.ts';
 import {
   checkedUrl,
   guardedHttp,
@@ -191,6 +193,20 @@ test('answers are bounded, and hanging servers given up', async (t) => {
   const hanging = get('/hang', controller.signal);
   controller.abort();
   await failure(() => hanging, /given up/);
+});
+
+test('a deadline tells time from a wish to stop', async () => {
+  const late = deadline(1, undefined);
+  await once(late.signal, 'abort');
+  assert.ok(late.passed());
+  const controller = new AbortController();
+  const stopped = deadline(60_000, controller.signal);
+  controller.abort();
+  assert.ok(stopped.signal.aborted && !stopped.passed());
+  stopped.end();
+  const never = deadline(60_000, controller.signal);
+  assert.ok(never.signal.aborted);
+  never.end();
 });
 
 test('a problem names the host, and no path, query, header or body', async () => {

@@ -1,5 +1,5 @@
 /** `ostiary auth login`: one login, from the question to the vault. It is made here, where the person is, not in the daemon. */
-import { createInterface } from 'node:readline/promises';
+import { createInterface, type Interface } from 'node:readline';
 import { authorizationRequest, redeem } from '../credentials/oauth/authorize.ts';
 import { CallbackListener } from '../credentials/oauth/callback.ts';
 import type { Page } from '../credentials/oauth/callback-page.ts';
@@ -48,26 +48,41 @@ export interface LoginPorts {
   readonly keep: (login: Login) => Promise<void>;
 }
 
-async function ask(question: string): Promise<string> {
-  const lines = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const closed = new Promise<string>((resolve) => lines.once('close', () => resolve('')));
-    return await Promise.race([lines.question(question), closed]);
-  } finally {
-    lines.close();
+/** What a person types, line by line. Opened by the first question: until then nobody is waited for. */
+class Typed {
+  #lines: Interface | null = null;
+  #next: AsyncIterator<string> | null = null;
+
+  /** `null` at the end of input. */
+  async ask(question: string): Promise<string | null> {
+    this.#lines ??= createInterface({ input: process.stdin });
+    this.#next ??= this.#lines[Symbol.asyncIterator]();
+    process.stderr.write(question);
+    const { done, value } = await this.#next.next();
+    return done === true ? null : value;
+  }
+
+  close(): void {
+    this.#lines?.close();
   }
 }
 
 /** A changed server may be the upstream's choice or an attacker's: a person has to know (E8). */
-async function confirmServer({ server }: Located, choice: LoginChoice, ports: LoginPorts): Promise<void> {
+async function confirmServer(
+  { server }: Located,
+  choice: LoginChoice,
+  ports: LoginPorts,
+  typed: Typed,
+  name: string,
+): Promise<void> {
   const changed = ports.before === null ? null : serverChanged(ports.before, server);
   if (changed === null) return;
   ports.say(`${changed}; what was kept for the old one is not used at the new one: this is a new login`);
   if (choice.yes) return;
-  const answer = process.stdin.isTTY ? await ask('log in there? [y/N] ') : '';
-  if (!/^y(es)?$/i.test(answer.trim()))
+  const answer = process.stdin.isTTY ? await typed.ask('log in there? [y/N] ') : null;
+  if (!/^\s*y(es)?\s*$/i.test(answer ?? ''))
     throw new Failure('credential', `${changed}, and nobody confirmed it`, {
-      hint: 'ask whoever runs the server whether that is right, then: ostiary auth login NAME --yes',
+      hint: `ask whoever runs the server whether that is right, then: ostiary auth login ${name} --yes`,
     });
 }
 
@@ -79,7 +94,7 @@ function scopesOf(
 ): readonly string[] {
   const { server, namedScopes, knownScopes } = located;
   const held = before !== null && before.issuer === server.issuer ? before.scopes : [];
-  if (choice.scopes.length > 0) return [...new Set([...(spec.scopes ?? held), ...choice.scopes])];
+  if (choice.scopes.length > 0) return [...new Set([...(spec.scopes ?? []), ...held, ...choice.scopes])];
   return scopesToAsk(spec.scopes, namedScopes, knownScopes, server.scopes);
 }
 
@@ -97,13 +112,14 @@ function pastedResponse(text: string, redirectUri: string): URLSearchParams | nu
 
 async function byPaste<T>(
   redirectUri: string,
+  typed: Typed,
   say: (line: string) => void,
   finish: (response: URLSearchParams) => Promise<T>,
 ): Promise<T> {
   say(`at the end the browser shows an error, for it looks for ${redirectUri} on its own machine`);
   for (;;) {
-    const text = await ask('then paste the whole address here: ');
-    if (text === '') throw new Failure('failure', 'the login was given up');
+    const text = await typed.ask('then paste the whole address here: ');
+    if (text === null) throw new Failure('failure', 'the login was given up');
     const response = pastedResponse(text, redirectUri);
     if (response !== null) return finish(response);
     say(`that is not it: expected an address that begins with ${redirectUri}?`);
@@ -129,6 +145,7 @@ interface Context {
   readonly scopes: readonly string[];
   readonly choice: LoginChoice;
   readonly ports: LoginPorts;
+  readonly typed: Typed;
 }
 
 async function clientOf(
@@ -184,7 +201,7 @@ async function withBrowser(context: Context): Promise<Login> {
     };
     ports.tell({ event: 'open', url: request.url.href, redirectUri });
     showAddress(request.url, choice, ports.say);
-    if (choice.paste) return await byPaste(redirectUri, ports.say, finish);
+    if (choice.paste) return await byPaste(redirectUri, context.typed, ports.say, finish);
     ports.say('waiting for the browser to come back; Ctrl-C gives up');
     return await listener.wait({ state: request.state, finish, page: connected });
   } finally {
@@ -223,10 +240,14 @@ async function withDevice(context: Context): Promise<Login> {
 export async function logIn(spec: LoginSpec, choice: LoginChoice, ports: LoginPorts): Promise<Login> {
   const located = await locate(spec);
   ports.say(`${spec.name}: logins are made at ${located.server.issuer}`);
-  await confirmServer(located, choice, ports);
-  const scopes = scopesOf(spec, located, choice, ports.before);
-  const context: Context = { spec, located, scopes, choice, ports };
-  return choice.device || (spec.flow === 'device' && !choice.paste)
-    ? withDevice(context)
-    : withBrowser(context);
+  const typed = new Typed();
+  try {
+    await confirmServer(located, choice, ports, typed, spec.name);
+    const scopes = scopesOf(spec, located, choice, ports.before);
+    const context: Context = { spec, located, scopes, choice, ports, typed };
+    const byDevice = choice.device || (spec.flow === 'device' && !choice.paste);
+    return await (byDevice ? withDevice(context) : withBrowser(context));
+  } finally {
+    typed.close();
+  }
 }

@@ -11,6 +11,7 @@ const FORMS: Readonly<Record<string, string>> = {
   env: 'env:NAME with the name of an environment variable',
   file: 'file: and an absolute path',
   command: 'command:HELPER or command:HELPER#FIELD with the name of a helper and a field of its output',
+  oauth: 'oauth:NAME with the name of a provider or of an upstream with oauth',
 };
 
 /** Has the output of that format this field, and without one, a main one? */
@@ -51,8 +52,6 @@ export function judgeReference(
     return 'expected a variable that holds a secret, got one that the runtime obeys: the daemon is never given it';
   if (ref !== null) return null;
   const source = text.slice(0, Math.max(0, text.indexOf(':')));
-  if (source === 'oauth')
-    return 'expected a vault:, keychain:, env:, file: or command: reference, got oauth:, which is not supported by this version';
   const expected = Object.hasOwn(FORMS, source) ? FORMS[source] : 'a credential reference such as vault:NAME';
   return `expected ${expected}, got ${describeText(text)}`;
 }

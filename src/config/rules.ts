@@ -83,7 +83,7 @@ function* purpose(entry: Entry): Generator<Finding> {
     if (value !== undefined && format !== given)
       yield { pointer, at: 'key', message: `expected a key of format ${given}, got one of format ${format}` };
     if (value === undefined && format === given && required) {
-      const message = `expected ${key}, which format ${given} tells the helper, got nothing`;
+      const message = `expected what format ${given} tells the helper, got nothing`;
       yield { pointer: entry.pointer, at: 'key', child: key, message };
     }
   }

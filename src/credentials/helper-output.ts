@@ -147,8 +147,9 @@ function execCredential(printed: Buffer): HelperOutput {
 /** https://github.com/docker/docker-credential-helpers */
 function docker(printed: Buffer): HelperOutput {
   const map = json(printed);
-  const fields = texts(map, ['Username', 'Secret']);
-  if (!fields.has('Secret')) throw wrong('Secret', 'text', own(map, 'Secret'));
+  const fields = new Map([['Secret', text(own(map, 'Secret'), 'Secret')]]);
+  const name = own(map, 'Username');
+  if (name !== undefined && name !== '') fields.set('Username', text(name, 'Username'));
   return { fields, expiresAt: null, refreshAfter: null };
 }
 

@@ -122,10 +122,10 @@ async function runOnce(helper: Helper, file: string, { spawn, guard, env }: Help
     detached: true,
     shell: false,
   });
+  if (child.pid !== undefined) guard.guardGroup(child.pid);
   // EPIPE: it answers without reading.
   child.stdin?.on('error', () => {});
   child.stdin?.end(stdin);
-  if (child.pid !== undefined) guard.guardGroup(child.pid);
   const outcome = await watch(child, helper.timeoutMs);
   if (child.pid !== undefined) guard.releaseGroup(child.pid);
   return outcome;

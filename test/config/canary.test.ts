@@ -45,6 +45,13 @@ const slips: Readonly<Record<string, string>> = {
   'in the command': 'upstreams: {n: {command: T=@ npx x}}',
   'in the command of a helper': 'helpers: {n: {command: ["T=@"]}}',
   'as the command of a helper': 'helpers: {n: {command: "echo @"}}',
+  'as the format of a helper': 'helpers: {n: {command: [/bin/n], format: @}}',
+  'as the registry of a helper': 'helpers: {n: {command: [/bin/n], format: docker, registry: "@ "}}',
+  'in the URL of a helper': 'helpers: {n: {command: [/bin/n], format: git, url: "https://me:@@x/"}}',
+  'as the server of a helper':
+    'helpers: {n: {command: [/bin/n], format: exec-credential, server: "https://@ x/"}}',
+  'as a field':
+    'helpers: {n: {command: [/bin/n]}}\nupstreams: {n: {command: node, secrets: {T: "command:n#@"}}}',
   'as an upstream': 'upstreams: {n: @}',
   'as a URL': 'upstreams: {n: {url: "@"}}',
   'in a URL': 'upstreams: {n: {url: "https://me:@@x/"}}',

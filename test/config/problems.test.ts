@@ -190,6 +190,85 @@ describe('programs', () => {
   );
 });
 
+describe('helpers', () => {
+  const helper = (text: string): string[] => ['version: 1', 'helpers:', `  h: {command: [/bin/h], ${text}}`];
+  refuse(
+    'a format that is none',
+    helper('format: aws2'),
+    '3:34: helpers.h.format: expected raw, json, aws, exec-credential, docker or git, got text of 4 characters',
+  );
+  refuse(
+    'docker without a registry',
+    helper('format: docker'),
+    '3:3: helpers.h.registry: expected what format docker tells the helper, got nothing',
+  );
+  refuse(
+    'git without a URL',
+    helper('format: git'),
+    '3:3: helpers.h.url: expected what format git tells the helper, got nothing',
+  );
+  refuse(
+    'what another format tells',
+    helper('registry: ghcr.io'),
+    '3:26: helpers.h.registry: expected a key of format raw, got one of format docker',
+  );
+  refuse(
+    'a git URL with a password',
+    helper('format: git, url: "https://me:canary@git.example"'),
+    '3:44: helpers.h.url: expected a URL without a password, got one with it; the helper is asked for it',
+  );
+  for (const path of ['%0ahost=other.example', '%0d', '%00', '%', '%zz', '%7F'])
+    refuse(
+      `E9 a git URL with ${path}`,
+      helper(`format: git, url: "https://git.example/${path}"`),
+      '3:44: helpers.h.url: expected a URL that encodes text, got one that encodes control characters or nothing',
+    );
+  refuse(
+    'a git URL of another scheme',
+    helper('format: git, url: "ssh://git.example"'),
+    '3:44: helpers.h.url: expected an https or http URL such as https://github.com, got text of 17 characters',
+  );
+  refuse(
+    'a cluster with a user',
+    helper('format: exec-credential, server: "https://me:canary@k8s.example"'),
+    "3:59: helpers.h.server: expected the URL of a cluster's API server, without a user, got text of 29 characters",
+  );
+  refuse(
+    'a ttl that is no duration',
+    helper('ttl: 2d'),
+    '3:31: helpers.h.ttl: expected a duration such as 500ms, 30s, 10m or 1h, at most 24h, got text of 2 characters',
+  );
+
+  const uses = (format: string, reference: string): string[] => [
+    'version: 1',
+    `helpers: {h: {command: [/bin/h], format: ${format}}}`,
+    `upstreams: {n: {command: node, secrets: {T: "${reference}"}}}`,
+  ];
+  const there = '3:45: upstreams.n.secrets.T:';
+  const keys = 'AccessKeyId, SecretAccessKey, SessionToken';
+  refuse(
+    'several values and no field',
+    uses('aws', 'command:h'),
+    `${there} expected command:HELPER#FIELD with one of ${keys} as FIELD, for its format is aws, got no field`,
+  );
+  refuse(
+    'a field that the format does not have',
+    uses('aws', 'command:h#SecretAccesKey'),
+    `${there} expected command:HELPER#FIELD with one of ${keys} as FIELD, for its format is aws, got another; did you mean SecretAccessKey?`,
+  );
+  refuse(
+    'a field of one value',
+    uses('raw', 'command:h#token'),
+    `${there} expected no field, for format raw has one value, got one`,
+  );
+  for (const text of ['command:h#', 'command:h#a b', 'command:#a', 'command:h#a#b'])
+    refuse(
+      `a field that is no name: ${text}`,
+      uses('json', text),
+      `${there} expected command:HELPER or command:HELPER#FIELD with the name of a helper and a field of its output, got text of ${text.length} characters`,
+    );
+});
+
 describe('upstreams', () => {
   const web = ['version: 1', 'upstreams:', '  web:'];
   refuse(

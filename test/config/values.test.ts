@@ -10,6 +10,7 @@ import { ConfigError } from '../../src/config/problem.ts';
 import { parseSize } from '../../src/config/size.ts';
 import { nearest } from '../../src/config/suggest.ts';
 import type { HttpUpstreamConfig, StdioUpstreamConfig } from '../../src/config/types.ts';
+import { formatCredentialRef } from '../../src/credentials/ref.ts';
 import { limits } from '../../src/limits.ts';
 
 const parse = (...lines: string[]) => parseConfig(['version: 1', ...lines].join('\n'), '/c.yaml');
@@ -57,6 +58,8 @@ describe('values', () => {
         command: ['/usr/bin/gh', 'auth', 'token'],
         env: { GH_HOST: 'github.com' },
         timeoutMs: 10_000,
+        ttlMs: null,
+        ask: { format: 'raw' },
       },
     );
     const notion = config.upstreams.get('notion');
@@ -90,6 +93,46 @@ describe('values', () => {
       { effect: 'deny', upstream: '*' },
     ]);
     assert.deepEqual(config.agent.env, ['ANTHROPIC_API_KEY', 'CLAUDE_CODE_*']);
+  });
+
+  it('of helpers with a format are what the file says', () => {
+    const { helpers, upstreams } = parse(
+      'helpers:',
+      '  a: { command: [/bin/a], format: aws, ttl: 15m }',
+      '  d: { command: [/bin/d, get], format: docker, registry: "https://index.docker.io/v1/" }',
+      '  g: { command: [/usr/bin/git, credential, fill], format: git, url: "https://me@git.example/a%20b" }',
+      '  j: { command: [/bin/j], format: json }',
+      '  k: { command: [/bin/k], format: exec-credential }',
+      '  l: { command: [/bin/k], format: exec-credential, server: "https://10.0.0.1:6443" }',
+      'upstreams:',
+      '  n:',
+      '    command: node',
+      '    secrets: { A: command:a#SecretAccessKey, D: command:d, G: command:g#username, J: command:j#x.y-z }',
+    );
+    const asks = Object.fromEntries([...helpers].map(([name, { ask }]) => [name, ask]));
+    assert.deepEqual(asks, {
+      a: { format: 'aws' },
+      d: { format: 'docker', registry: 'https://index.docker.io/v1/' },
+      g: { format: 'git', url: 'https://me@git.example/a%20b' },
+      j: { format: 'json' },
+      k: { format: 'exec-credential', server: null },
+      l: { format: 'exec-credential', server: 'https://10.0.0.1:6443' },
+    });
+    assert.equal(helpers.get('a')?.ttlMs, 15 * 60_000);
+    const refs = { ...upstreams.get('n')?.secrets };
+    const texts = Object.values(refs).map(formatCredentialRef);
+    assert.deepEqual(refs, {
+      A: { source: 'command', helper: 'a', field: 'SecretAccessKey' },
+      D: { source: 'command', helper: 'd' },
+      G: { source: 'command', helper: 'g', field: 'username' },
+      J: { source: 'command', helper: 'j', field: 'x.y-z' },
+    });
+    assert.deepEqual(texts, [
+      'command:a#SecretAccessKey',
+      'command:d',
+      'command:g#username',
+      'command:j#x.y-z',
+    ]);
   });
 
   it('of an HTTP upstream are what the file says', () => {

@@ -147,6 +147,8 @@ test('docker: a secret and whose it is', () => {
     ...never,
     fields: { Username: 'david', Secret: 'canary-secret' },
   });
+  assert.deepEqual(parse('docker', { Username: '', Secret: 'canary' }).fields, { Secret: 'canary' });
+  wrong('docker', { Username: '', Secret: '' }, 'Secret: expected text, got empty text');
   wrong('docker', { Username: 'david' }, 'Secret: expected text, got nothing');
   wrong(
     'docker',

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { inTurn } from '../../src/credentials/helper-lock.ts';
 import { lockFile } from '../../src/os/index.ts';
-import { run } from '../os/support.ts';
+import { run, start } from '../os/support.ts';
 import { eventually } from '../support/daemon.ts';
 import { Rig, ref, Turns } from './helpers-support.ts';
 import { directory, fails } from './support.ts';
@@ -32,9 +32,13 @@ interface Order {
   readonly times: number;
 }
 
-function daemon(t: TestContext, order: Order) {
+function environment(order: Order): Record<string, string> {
   const HELPERS = new URL('../../src/credentials/helpers.js', import.meta.url).href;
-  return run(t, PROCESS, { env: { HELPERS, ORDER: JSON.stringify(order) } });
+  return { HELPERS, ORDER: JSON.stringify(order) };
+}
+
+function daemon(t: TestContext, order: Order) {
+  return run(t, PROCESS, { env: environment(order) });
 }
 
 test('E9: of four processes that all want the helper, one at a time runs it', async (t) => {
@@ -78,6 +82,36 @@ test('who waits for its turn in vain says for whom, and does not stop the proces
   );
   clearInterval(timer);
   assert.ok(ticks > 3, `${ticks} ticks`);
+});
+
+/** Two descriptors are left: one for the lock, and too few for pipes to the helper. */
+const EXHAUSTED = `
+import fs from 'node:fs';
+const env = process.env;
+const say = (text) => fs.writeSync(1, text + '\\n');
+${PROCESS}
+const taken = [];
+try {
+  for (;;) taken.push(fs.openSync('/dev/null', 'r'));
+} catch {}
+for (const fd of taken.splice(-2)) fs.closeSync(fd);
+await helpers.get('h', undefined).catch(({ message }) => {
+  for (const fd of taken) fs.closeSync(fd);
+  say(message);
+});
+say((await helpers.get('h', undefined)).label);
+process.exit();
+`;
+
+test('E9: without descriptors for its pipes a helper is an error, and the next run is none', async (t) => {
+  const dir = directory(t);
+  const order = { script: 'printf canary-turn', dir, locks: join(dir, 'locks'), times: 1 };
+  // Node raises its soft limit to the hard one.
+  const limited = ['-c', 'ulimit -n 256 && exec "$0" --input-type=module -e "$CODE"', process.execPath];
+  const child = start(t, '/bin/sh', limited, { env: { ...environment(order), CODE: EXHAUSTED } });
+  assert.equal(await child.line(), 'command:h');
+  assert.equal(await child.line(), 'command:h: the helper cannot be started: EMFILE');
+  assert.equal(await child.line(), 'command:h');
 });
 
 test('a state directory that others can enter: the helper is not run', async (t) => {

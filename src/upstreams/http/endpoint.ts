@@ -144,20 +144,13 @@ export class Endpoint {
     const start = (first: boolean): void => {
       const secrets = this.#secrets;
       const headers = { ...this.#inject(secrets).headers, 'Accept-Encoding': 'identity', ...ask.headers };
-      const gate = new Gate(reply);
-      const onHead = (head: Head): void => {
-        if (first && this.labels.length > 0 && (head.status === 401 || head.status === 403)) hold();
-        gate.onHead(head);
-      };
+      const gate = new Gate(reply, ({ status }) => {
+        if (first && this.labels.length > 0 && (status === 401 || status === 403)) hold();
+      });
       const exchange = new Exchange(
         { ...ask, url, headers },
         this.#ports.shared.agent,
-        {
-          onHead,
-          onData: (chunk) => gate.onData(chunk),
-          onEnd: () => gate.onEnd(),
-          onFail: (reason, stale) => gate.onFail(reason, stale),
-        },
+        gate,
         {
           onSent: () => {
             this.#unsent -= size;

@@ -3,12 +3,15 @@ import type { Head, Reply } from './exchange.ts';
 
 export class Gate implements Reply {
   readonly #reply: Reply;
+  readonly #judge: (head: Head) => void;
   /** What came since it was shut. Its exchange is paused meanwhile, so this is a head, and maybe an end. */
   #kept: (() => void)[] | null = null;
   #over = false;
 
-  constructor(reply: Reply) {
+  /** @param judge sees the head first, and may shut the gate */
+  constructor(reply: Reply, judge: (head: Head) => void) {
     this.#reply = reply;
+    this.#judge = judge;
   }
 
   shut(): void {
@@ -27,6 +30,7 @@ export class Gate implements Reply {
   }
 
   onHead(head: Head): void {
+    this.#judge(head);
     this.#pass(() => this.#reply.onHead(head));
   }
 

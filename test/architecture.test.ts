@@ -51,7 +51,8 @@ function roomOf(file: string): string {
 
 /** What a room may import besides itself and the leaves; whatever is not listed is refused. */
 const arrows: Readonly<Record<string, string>> = {
-  'credentials → os': 'the vault is locked between processes',
+  'credentials → os':
+    'the vault is locked between processes; who asks the keychain hardens itself and knows its bus’ owner',
   'upstreams → credentials': 'secrets are acquired and injected where a call leaves',
   'proxy → auth': 'the front desk asks who and whether',
   'proxy → upstreams': 'the front desk routes a grant',
@@ -171,6 +172,7 @@ test('a Caller, a Grant and a Redacted are made in one place each', () => {
 
 /** One package, one door. */
 const doors: Readonly<Record<string, (file: string) => boolean>> = {
+  '@napi-rs/keyring': (file) => file === 'credentials/keychain/package.ts',
   ajv: (file) => file === 'schema.ts',
   commander: (file) => file.startsWith('cli/'),
   hono: (file) => file === 'proxy/routes.ts',

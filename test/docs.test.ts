@@ -88,7 +88,7 @@ function helpBelow(words: readonly string[]): Help[] {
     timeout: 60_000,
   });
   const [, list = ''] = text.split(/^Commands:\n/m);
-  const names = [...list.matchAll(/^ {2}([a-z]+)/gm)].map(([, name]) => name as string);
+  const names = [...list.matchAll(/^ {2}([a-z][a-z-]*)/gm)].map(([, name]) => name as string);
   return [
     { words, text },
     ...names.filter((name) => name !== 'help').flatMap((name) => helpBelow([...words, name])),

@@ -1,4 +1,6 @@
 /** One function per kind of reference: from its name to its value. */
+import { existsSync, realpathSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { Environment } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { readTrusted } from '../files.ts';
@@ -11,6 +13,7 @@ import { type CredentialRef, formatCredentialRef } from './ref.ts';
 import type { Secret } from './secret.ts';
 import { sealValue } from './value.ts';
 import { secretMissing, type Vault } from './vault.ts';
+import { KEY_FILE } from './vault-key-file.ts';
 import { VAULT_SERVICE } from './vault-keychain.ts';
 
 export interface Sources {
@@ -31,10 +34,13 @@ async function fromVault(name: string, vault: Vault, to: Destination): Promise<S
   return secret;
 }
 
-/** The key of the vault is in the keychain, too: it opens every secret, so no upstream is ever given it. */
+/** It opens every secret, so no upstream is ever given it, wherever it is kept. */
+function keyOfTheVault(label: string): Failure {
+  return new Failure('credential', `${label}: the key of the vault is for no upstream`);
+}
+
 async function fromKeychain(label: string, ref: KeychainRef, keychain: Keychain): Promise<Secret> {
-  if (ref.service === VAULT_SERVICE)
-    throw new Failure('credential', `${label}: the key of the vault is for no upstream`);
+  if (ref.service === VAULT_SERVICE) throw keyOfTheVault(label);
   return fetchSecret(keychain, ref);
 }
 
@@ -47,6 +53,7 @@ function fromEnvironment(label: string, name: string, env: Environment): Secret 
 }
 
 function fromFile(label: string, path: string): Secret {
+  if (existsSync(path) && basename(realpathSync(path)) === KEY_FILE) throw keyOfTheVault(label);
   const raw = readTrusted(path, 'shared-read');
   if (raw === null) throw new Failure('credential', `${label}: no such file`);
   return sealValue(label, raw);

@@ -16,8 +16,11 @@ export interface KeyFileWrap {
   readonly keyId: string;
 }
 
+/** Of whatever vault: no reference of a configuration may name such a file. */
+export const KEY_FILE = 'vault.key';
+
 export function keyFile(directory: string): string {
-  return join(directory, 'vault.key');
+  return join(directory, KEY_FILE);
 }
 
 /** 8 bytes of a SHA-256, base64url. */

@@ -163,7 +163,7 @@ describe('values', () => {
         headers: { 'X-Region': 'eu west', 'User-Agent': 'me/1' },
         secrets: { 'X-Api-Key': { source: 'vault', name: 'linear-key' } },
         bearer: { source: 'vault', name: 'linear' },
-      oauth: null,
+        oauth: null,
         lifecycle: 'shared',
         era: 'modern',
         startTimeoutMs: 1000,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, type TestContext, test } from 'node:test';
@@ -250,6 +250,72 @@ describe('ostiary vault', () => {
       assert.equal((await cli.run(['secret', 'list', '--passphrase-fd', descriptor])).code, 2);
   });
 
+  test('rewrap, export-recovery and restore, each from descriptors and to files', async (t) => {
+    const cli = new Cli(t);
+    const [value, passphrase] = [canary(), canary()];
+    await cli.run(['secret', 'set', 'token'], value);
+    const paper = join(cli.home, 'paper');
+    const exported = await cli.run(['vault', 'export-recovery', '--out', paper]);
+    assert.equal(exported.code, 0, exported.stderr);
+    assert.equal(statSync(paper).mode & 0o777, 0o600);
+    const code = readFileSync(paper, 'utf8');
+    assert.ok(!`${exported.stdout}${exported.stderr}`.includes(code.slice(0, 19)));
+    const again = await cli.run(['vault', 'export-recovery', '--out', paper]);
+    assert.match(again.stderr, /there is such a file already/);
+    const piped = await cli.run(['vault', 'export-recovery']);
+    assert.equal(piped.code, 2);
+    assert.equal(piped.stdout, '');
+    assert.match(piped.stderr, /standard output is no terminal: the recovery code is not written there/);
+
+    const rewrapped = await cli.run(
+      ['vault', 'rewrap', '--key', 'passphrase', '--new-passphrase-fd', '3'],
+      '',
+      passphrase,
+    );
+    assert.equal(rewrapped.stdout, 'key: passphrase\n', rewrapped.stderr);
+    assert.match(rewrapped.stderr, /copies of the vault from before still open with copies of vault\.key/);
+    const fd = ['--passphrase-fd', '3'];
+    const status = JSON.parse((await cli.run(['vault', 'status', '--json', ...fd], '', passphrase)).stdout);
+    assert.deepEqual(
+      [status.format, status.key, status.opens, status.secrets],
+      ['ostiary-vault/2', 'passphrase', true, 1],
+    );
+    const wrong = await cli.run(['vault', 'status', '--json', ...fd], '', `${passphrase}x`);
+    assert.equal(wrong.code, 5);
+    assert.match(JSON.parse(wrong.stdout).problem, /^wrong passphrase/);
+
+    const fresh = await cli.run(['vault', 'export-recovery', '--out', `${paper}2`, ...fd], '', passphrase);
+    assert.equal(fresh.code, 0, fresh.stderr);
+    const old = await cli.run(['vault', 'restore', '--key', 'file', '--recovery-fd', '3'], '', code);
+    assert.match(old.stderr, /the recovery code does not open this vault/);
+    const lines = readFileSync(`${paper}2`, 'utf8');
+    const slip = lines.replace(/^./, lines.startsWith('A') ? 'B' : 'A');
+    const bad = await cli.run(['vault', 'restore', '--key', 'file', '--recovery-fd', '3'], '', slip);
+    assert.match(bad.stderr, /line 1 of the recovery code: its check does not fit/);
+    const restored = await cli.run(['vault', 'restore', '--key', 'file', '--recovery-fd', '3'], '', lines);
+    assert.equal(restored.stdout, 'restored: 1 secrets, key: key-file\n', restored.stderr);
+    assert.equal(await cli.value('token'), value);
+    for (const { stdout, stderr } of [rewrapped, wrong, old, bad, restored])
+      for (const secret of [value, passphrase, code, lines])
+        assert.ok(!`${stdout}${stderr}`.includes(secret));
+  });
+
+  test('init --key: each kind, none instead of another', async (t) => {
+    const cli = new Cli(t);
+    const systemd = await cli.run(['vault', 'init', '--key', 'systemd']);
+    assert.match(systemd.stderr, /is a systemd credential, and none were handed over/);
+    assert.match(
+      (await cli.run(['vault', 'init', '--key', 'paper'])).stderr,
+      /--key: expected one of keychain/,
+    );
+    const both = await cli.run(['vault', 'init', '--key', 'file', '--passphrase']);
+    assert.match(both.stderr, /--key names another way/);
+    const keychain = await cli.run(['vault', 'init', '--key', 'keychain']);
+    assert.equal(keychain.code, 5, keychain.stderr);
+    assert.equal(Vault.kind(cli.state), null, 'nothing was made');
+    assert.equal((await cli.run(['vault', 'init', '--key', 'file'])).code, 0);
+  });
+
   test('without a terminal nothing is asked, and there is a hint', async (t) => {
     const cli = new Cli(t);
     // A session of its own has no controlling terminal.
@@ -338,6 +404,53 @@ describe('at a terminal', () => {
       assert.match(stderr, /ostiary: cancelled/);
     }
     assert.equal(await cli.value('token'), null);
+  });
+
+  test('secret rebind shows what changes and takes only a yes', { skip: missing }, async (t) => {
+    const cli = new Cli(t);
+    await cli.run(['secret', 'set', 'token'], canary());
+    cli.configure();
+    const bindings = async () => (await (await Vault.open(cli.state, {})).list())[0]?.bindings;
+    for (const answer of ['\r', 'n\r', 'yeah\r']) {
+      const { code, screen, stderr } = await converse(
+        cli,
+        ['secret', 'rebind', 'token'],
+        [['bind it so? [y/N]', answer]],
+      );
+      assert.equal(code, 5);
+      assert.match(screen, /vault:token may go\r?\n {2}- nowhere\r?\n {2}\+ notion: .*node/);
+      assert.match(stderr, /cancelled; nothing was changed/);
+      assert.deepEqual(await bindings(), []);
+    }
+    const agreed = await converse(cli, ['secret', 'rebind', 'token'], [['bind it so? [y/N]', 'y\r']]);
+    assert.equal(agreed.code, 0, agreed.stderr);
+    assert.deepEqual(
+      (await bindings())?.map(({ upstream, kind }) => [upstream, kind]),
+      [['notion', 'command']],
+    );
+    assert.match((await cli.run(['secret', 'bind', 'token'])).stderr, /is bound to just that already/);
+    const wrong = await cli.run(['secret', 'bind', 'token', '--for', 'nobody', '--yes']);
+    assert.match(wrong.stderr, /--for: the configuration has no upstream of this name/);
+  });
+
+  test('the recovery code is shown on the terminal, and typed there line by line', {
+    skip: missing,
+  }, async (t) => {
+    const cli = new Cli(t);
+    const value = canary();
+    await cli.run(['secret', 'set', 'token'], value);
+    const { screen, stderr } = await converse(cli, ['vault', 'export-recovery'], []);
+    const lines = screen.match(/(?:[0-9A-Z]{4}-){3}[0-9A-Z]{4}/g) ?? [];
+    assert.equal(lines.length, 4, stderr);
+    unlinkSync(join(cli.state, 'vault.key'));
+    const prompt = (line: number): string => `line ${line} of 4 of the recovery code:`;
+    const turns = lines.map((line, index) => [prompt(index + 1), `${line.toLowerCase()}\r`] as const);
+    const slip = [prompt(1), 'AAAA-AAAA-AAAA-AAAA\r'] as const;
+    const restored = await converse(cli, ['vault', 'restore', '--key', 'file'], [slip, ...turns]);
+    assert.equal(restored.code, 0, restored.stderr);
+    assert.match(restored.stderr, /line 1 of the recovery code: its check does not fit/);
+    assert.ok(!lines.some((line) => restored.screen.toUpperCase().includes(line)), 'it is not echoed');
+    assert.equal(await cli.value('token'), value);
   });
 
   test('a vault under a passphrase asks for it', { skip: missing }, async (t) => {

@@ -4,11 +4,9 @@ import { chmodSync, chownSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { Broker } from '../../src/credentials/broker.ts';
-
 import { Helpers } from '../../src/credentials/helpers.ts';
-import { keychainFor } from '../../src/credentials/keychain/keychain.ts';
-
-import { parseCredentialRef } from '../../src/credentials/ref.ts';
+import { type Keychain, keychainFor } from '../../src/credentials/keychain/keychain.ts';
+import { formatCredentialRef, parseCredentialRef } from '../../src/credentials/ref.ts';
 import { reveal } from '../../src/credentials/reveal.ts';
 import { Scrubber } from '../../src/credentials/scrubber.ts';
 import { acquire, type Sources } from '../../src/credentials/sources.ts';
@@ -48,6 +46,57 @@ function secretOf(reference: string, sources: Sources) {
   assert.ok(ref !== null);
   return acquire(ref, sources, toNobody);
 }
+
+describe('keychain:', () => {
+  test('names a service and an account, as they are written', () => {
+    for (const text of ['keychain:ostiary/gh', 'keychain:gh:github.com/octo+cat@example.org']) {
+      const ref = parseCredentialRef(text);
+      assert.equal(ref?.source, 'keychain');
+      assert.equal(ref && formatCredentialRef(ref), text);
+    }
+    const long = 'x'.repeat(129);
+    for (const rest of [
+      '',
+      'a',
+      '/',
+      'a/',
+      '/b',
+      'a/b/c',
+      'a b/c',
+      'a/b\n',
+      '-a/b',
+      'a/é',
+      `${long}/a`,
+      `a/${long}`,
+    ])
+      assert.equal(parseCredentialRef(`keychain:${rest}`), null, rest);
+  });
+
+  const entry = { service: 'ostiary', account: 'gh' };
+  const holding = (value: Buffer | null): Keychain => ({
+    get: (item) => {
+      assert.deepEqual({ ...entry, source: 'keychain' }, item);
+      return Promise.resolve(value);
+    },
+    set: () => assert.fail('set'),
+    delete: () => assert.fail('delete'),
+  });
+
+  test('takes its value, less one line end; none and an empty one are failures', async () => {
+    const value = canary();
+    const keychain = holding(Buffer.from(`${value}\n`));
+    assert.equal(await textOf('keychain:ostiary/gh', sourcesOf({ keychain })), value);
+    for (const [held, message] of [
+      [null, /^keychain:ostiary\/gh: not in the keychain$/],
+      [Buffer.from('\n'), /^keychain:ostiary\/gh: the value is empty$/],
+    ] as const)
+      await fails(
+        () => secretOf('keychain:ostiary/gh', sourcesOf({ keychain: holding(held) })),
+        'credential',
+        message,
+      );
+  });
+});
 
 describe('env:', () => {
   test('takes the value from the environment it was given, less one line end', async () => {

@@ -1,7 +1,7 @@
 /** Directories of our own and Failures that are looked at closely. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -45,4 +45,11 @@ export async function fails(
     for (const value of values) assert.ok(!shown.includes(value), 'the value is in the error');
     return true;
   });
+}
+
+/** Into a directory such as systemd makes: the key of a vault as a credential. */
+export function writeCredential(path: string, content: Buffer = randomBytes(32)): void {
+  chmodSync(path, 0o700);
+  writeFileSync(join(path, 'ostiary-vault'), content, { mode: 0o400 });
+  chmodSync(path, 0o500);
 }

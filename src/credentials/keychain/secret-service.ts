@@ -23,37 +23,44 @@ function readSearch(body: Reader): 'none' | 'unlocked' | 'locked' {
   return body.texts().length > 0 ? 'locked' : 'none';
 }
 
-/** Whether the collection that new items go into is locked. */
-async function defaultIsLocked(bus: Bus): Promise<boolean> {
+/** Of the collection that new items go into. */
+async function defaultCollection(bus: Bus): Promise<'none' | 'unlocked' | 'locked'> {
   const collection = (await bus.call(toService('ReadAlias', ['s', 'default']))).text();
-  // There is none yet: making one asks for a passphrase, as unlocking does.
-  if (collection === '/') return true;
+  if (collection === '/') return 'none';
   const property = await bus.call({
     ...toService('Get', ['s', 'org.freedesktop.Secret.Collection'], ['s', 'Locked']),
     path: collection,
     interface: 'org.freedesktop.DBus.Properties',
   });
-  return property.boolean();
+  return property.boolean() ? 'locked' : 'unlocked';
 }
 
 /**
- * Whether `item` can be read (`write`: written) without a prompt. The attributes are those that the package gives and
+ * Whether `item` can be read (`write`: written) without a prompt. `hidden`: it is not to be seen, but some stores show
+ * nothing of what they hold while they are locked, and this one is. The attributes are those that the package gives and
  * looks for.
  * @throws {BusError | Error} as {@link busProblem} sorts them
  */
-export async function isLocked(address: BusAddress, item: KeychainItem, write: boolean): Promise<boolean> {
+export async function accessTo(
+  item: KeychainItem,
+  write: boolean,
+  address: BusAddress,
+): Promise<'open' | 'locked' | 'hidden'> {
   const bus = await Bus.connect(address);
   try {
     const attributes = { service: item.service, username: item.account };
     const found = readSearch(await bus.call(toService('SearchItems', ['a{ss}', attributes])));
-    if (found !== 'none') return found === 'locked';
-    return write && (await defaultIsLocked(bus));
+    if (found !== 'none') return found === 'locked' ? 'locked' : 'open';
+    const collection = await defaultCollection(bus);
+    // Making a first collection asks for its passphrase, as unlocking does.
+    if (write) return collection === 'unlocked' ? 'open' : 'locked';
+    return collection === 'locked' ? 'hidden' : 'open';
   } finally {
     bus.close();
   }
 }
 
-/** What a failed {@link isLocked} means. */
+/** What a failed {@link accessTo} means. */
 export function busProblem(error: unknown): Problem {
   if (!(error instanceof BusError)) {
     const code = (error as NodeJS.ErrnoException).code;

@@ -9,7 +9,7 @@ import { rawSecretBytes } from '../value.ts';
 import { busAddress } from './bus-address.ts';
 import { type Answer, Frames, frame, type Request } from './messages.ts';
 import { openEntry, packageProblem } from './package.ts';
-import { busProblem, isLocked } from './secret-service.ts';
+import { accessTo, busProblem } from './secret-service.ts';
 
 function say(answer: Answer, value?: Buffer): void {
   const bytes = frame(answer, value);
@@ -59,7 +59,9 @@ async function isOpen({ item, operation, prompt }: Request): Promise<boolean> {
     return false;
   }
   try {
-    if (!(await isLocked(address, item, operation === 'set'))) return true;
+    const access = await accessTo(item, operation === 'set', address);
+    // What cannot be seen makes no prompt.
+    if (access === 'open' || (access === 'hidden' && prompt)) return true;
   } catch (error) {
     say({ outcome: 'problem', problem: busProblem(error) });
     return false;

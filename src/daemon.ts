@@ -6,11 +6,12 @@ import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { evaluate, type Policy } from './auth/policy.ts';
 import { type Caller, type Peer, SESSION_ID_LENGTH, Sessions } from './auth/session.ts';
-import { credentialRefs, placementsOf } from './config/credentials.ts';
+import { placementsOf, usesVault } from './config/credentials.ts';
 import type { Config } from './config/types.ts';
 import { Broker } from './credentials/broker.ts';
 import { Helpers } from './credentials/helpers.ts';
 import { keychainFor } from './credentials/keychain/keychain.ts';
+import { openLogins } from './credentials/oauth/open.ts';
 import { formatCredentialRef } from './credentials/ref.ts';
 import { Scrubber } from './credentials/scrubber.ts';
 import { Vault } from './credentials/vault.ts';
@@ -142,6 +143,15 @@ export class Daemon {
         now: Date.now,
         random: Math.random,
       }),
+      logins: openLogins({
+        specs: config.logins,
+        state: options.stateDirectory,
+        env,
+        store: async () =>
+          Vault.kind(options.stateDirectory) === null ? null : (await this.#broker.vault()).logins,
+        acquire: (ref, to) => this.#broker.acquire(ref, to),
+        problem: (message) => this.#log.warn(message),
+      }),
       scrubber,
     });
     this.#sessions = new Sessions({
@@ -238,9 +248,7 @@ export class Daemon {
     const configDigest = config.digest === null ? {} : { config: config.digest };
     await this.#auditLog.append({ event: 'daemon.started', version, pid: process.pid, ...configDigest });
     // A passphrase is asked for now, while somebody is there to type it.
-    const usesVault = credentialRefs(config).find(({ source }) => source === 'vault');
-    if (usesVault !== undefined && Vault.kind(stateDirectory) === 'passphrase')
-      await this.#broker.acquire(usesVault, { kind: 'redaction' });
+    if (usesVault(config) && Vault.kind(stateDirectory) === 'passphrase') await this.#broker.vault();
     // Only Linux tells whose a TCP connection is; elsewhere there are the session sockets.
     if (process.platform === 'linux') {
       this.#tcp = this.#agents.serverFor('tcp', () => ({ kind: 'tcp', port: this.#port }));
@@ -432,8 +440,8 @@ export class Daemon {
       for (const { into, ref } of placementsOf(upstream)) {
         if (upstream.transport === 'stdio') names.add(into);
         if (ref.source === 'env') names.add(ref.name);
-        // A helper may ask a person; its value is known here once an upstream needed it.
-        if (ref.source !== 'command')
+        // A helper may ask a person, a login its server; their values are known here once an upstream needed them.
+        if (ref.source !== 'command' && ref.source !== 'oauth')
           acquired.push(this.#broker.acquire(ref, { kind: 'redaction' }).catch(() => {}));
       }
     await Promise.all(acquired);

@@ -202,6 +202,44 @@ export const limits = {
   programFiles: 100_000,
   programBytes: 2048 * MiB,
 
+  /** An access token is renewed a tenth of its lifetime ahead of its expiry, within these bounds … */
+  tokenRenewLeastMs: 30 * second,
+  /** … which also is long enough for a call that begins now to arrive with a valid one. */
+  tokenRenewMostMs: 5 * minute,
+  /** Between two tries of a refresh that failed: at first, doubling … */
+  tokenRetryMs: 5 * second,
+  /** … up to this. */
+  tokenRetryMostMs: 5 * minute,
+  /** A server that refuses a token younger than this refuses the next one, too: it would be renewed for each request. */
+  tokenRefusedMs: 30 * second,
+  /** One refresh: connection, answer and its file. Beyond it its process ends. */
+  tokenRefreshMs: 60 * second,
+  /** For another process that is at the same refresh. */
+  tokenTurnMs: 90 * second,
+  /** A person logs in, with a second factor, and consents. */
+  loginMs: 10 * minute,
+  /** Requests that the login's listener takes: the browser's one, its icon, and strays. */
+  callbackRequests: 64,
+  /** The callback's URL; codes and error descriptions take under 4 KiB. */
+  callbackUrlBytes: 8 * KiB,
+  /** One request of a login or refresh, its answer included; identity providers answer within seconds. */
+  oauthRequestMs: 30 * second,
+  /** Metadata or tokens. The largest metadata in the field is under 10 KiB, and tokens have to fit into headers. */
+  oauthAnswerBytes: 256 * KiB,
+  /** Redirects of a metadata document within its origin: to add a slash, or a tenant. */
+  oauthRedirects: 3,
+  /** A URL that a server names; browsers and servers take 8 KiB. */
+  oauthUrlChars: 8 * KiB,
+  /** Scopes of one login; the widest real ones are a few dozen. Bounds what step-up adds up to. */
+  oauthScopes: 128,
+  oauthScopeChars: 256,
+  /** Authorization servers that one resource names; real ones name one. */
+  oauthServers: 16,
+  /** Between two questions whether a device code was entered, when the server fails; seconds. */
+  oauthPollSeconds: 60,
+  /** What a server says of its refusal, where it becomes part of a message of ours. */
+  oauthErrorChars: 200,
+
   /** scrypt N = 2^17, r = 8, p = 1 (RFC 7914; OWASP's floor): about 0.3 s and 128 MiB per guess. */
   scryptLogN: 17,
 

@@ -78,6 +78,7 @@ const arrows: Readonly<Record<string, string>> = {
 /** Single files where an arrow between rooms would be too wide. */
 const narrowArrows: Readonly<Record<string, string>> = {
   'config → credentials/ref.ts': 'config holds references, never values',
+  'config → credentials/oauth/spec.ts': 'config says how to log in, in names and references',
   'config → credentials/helper-format.ts': 'a reference to a helper’s output names a field that it has',
   'proxy/audit/file.ts → os/index.ts': 'several daemons append to one log under flock',
   'proxy/audit/verify.ts → os/index.ts': 'a log is verified while nobody is in the middle of a line',
@@ -145,6 +146,7 @@ test('the composition is imported by the commands alone, main by nobody', () => 
 /** The files that may name the boundary's door. A new one has to be argued for in review. */
 const revealers: Readonly<Record<string, string>> = {
   'credentials/keychain/secrets.ts': 'hands values to the keychain',
+  'credentials/oauth/open.ts': 'hands a client secret to the issuer that it is for',
   'credentials/reveal.ts': 'the door itself',
   'credentials/scrubber.ts': 'has to know a value to find it',
   'credentials/secret.ts': 'keeps the values and says, in a comment, who opens them',
@@ -181,6 +183,7 @@ const doors: Readonly<Record<string, (file: string) => boolean>> = {
   hono: (file) => file === 'proxy/routes.ts',
   jose: (file) => file === 'credentials/jwe.ts',
   koffi: (file) => file === 'os/native.ts',
+  'openid-client': (file) => file === 'credentials/oauth/library.ts',
   pino: (file) => file === 'log.ts',
   read: (file) => file === 'cli/prompt.ts',
   yaml: (file) => file === 'config/source.ts',
@@ -207,6 +210,14 @@ test('each package is imported through its door', () => {
   }
   assert.deepEqual(wrong, []);
   assert.deepEqual([...seen].sort(), Object.keys(doors).sort());
+});
+
+test('what a daemon may never need is loaded when it does', () => {
+  const eager = files.filter(({ text }) => /^import (?!type\b)[^'"]*'(?:jose|openid-client)'/m.test(text));
+  assert.deepEqual(
+    eager.map(({ name }) => name),
+    [],
+  );
 });
 
 test('the shim loads no package and no room but its own', () => {

@@ -1,7 +1,9 @@
 /** Where secrets of the vault may go, as the configuration says it now, and as a person agrees to it. */
 import { placementsOf } from '../config/credentials.ts';
+import { refsOf } from '../config/oauth.ts';
 import type { Config, UpstreamConfig } from '../config/types.ts';
-import { destinationOf } from '../credentials/destination.ts';
+import { destinationOf, type UpstreamDestination } from '../credentials/destination.ts';
+import { clientDestination } from '../credentials/oauth/machine-tokens.ts';
 import type { Vault, VaultEntry } from '../credentials/vault.ts';
 import {
   type Binding,
@@ -16,6 +18,15 @@ function users(config: Config, name: string): UpstreamConfig[] {
   return [...config.upstreams.values()].filter((upstream) =>
     placementsOf(upstream).some(({ ref }) => ref.source === 'vault' && ref.name === name),
   );
+}
+
+/** Servers that the secret authenticates a client at. */
+function issuersUsing(config: Config, name: string): [login: string, UpstreamDestination][] {
+  return [...config.logins.values()].flatMap((spec): [string, UpstreamDestination][] => {
+    const to = clientDestination(spec);
+    const uses = refsOf(spec).some((ref) => ref.source === 'vault' && ref.name === name);
+    return uses && to !== null ? [[spec.name, to]] : [];
+  });
 }
 
 function named(config: Config, upstreams: readonly string[]): UpstreamConfig[] {
@@ -34,7 +45,11 @@ function named(config: Config, upstreams: readonly string[]): UpstreamConfig[] {
  */
 export function bindingsFor(config: Config, name: string, only: readonly string[] = []): Promise<Binding[]> {
   const upstreams = only.length === 0 ? users(config, name) : named(config, only);
-  return Promise.all(upstreams.map((upstream) => bindingFor(upstream.name, destinationOf(upstream))));
+  const issuers = only.length === 0 ? issuersUsing(config, name) : [];
+  return Promise.all([
+    ...upstreams.map((upstream) => bindingFor(upstream.name, destinationOf(upstream))),
+    ...issuers.map(([login, to]) => bindingFor(login, to)),
+  ]);
 }
 
 /** The bindings that a secret would have after `secret rebind`: those of other upstreams stay when some are named. */

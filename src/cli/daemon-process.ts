@@ -1,10 +1,12 @@
 /** How a daemon process is started: its flags, and the part of its caller's environment that it gets. */
 import { credentialRefs } from '../config/credentials.ts';
+import { variablesOf } from '../config/oauth.ts';
 import type { Config } from '../config/types.ts';
 
-/** Names of the variables that `env:` references read: the only ones of its caller that a daemon keeps beyond the list. */
+/** Names of the variables that `env:` references and CI identities are read from: the only ones of its caller that a daemon keeps beyond the list. */
 export function referencedVariables(config: Config): string[] {
-  return credentialRefs(config).flatMap((ref) => (ref.source === 'env' ? [ref.name] : []));
+  const named = credentialRefs(config).flatMap((ref) => (ref.source === 'env' ? [ref.name] : []));
+  return [...named, ...[...config.logins.values()].flatMap(variablesOf)];
 }
 
 /**

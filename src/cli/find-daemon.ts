@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import { credentialRefs } from '../config/credentials.ts';
+import { usesVault } from '../config/credentials.ts';
 import { loadConfig, locateConfig } from '../config/load.ts';
 import type { Config } from '../config/types.ts';
 import { Vault } from '../credentials/vault.ts';
@@ -74,16 +74,14 @@ function lastWords(logFile: string, from: number): Failure {
 
 /** The passphrase, if this configuration and vault need one: asked here, where the terminal is. */
 async function passphraseFor(config: Config, choice: UnlockOptions): Promise<Buffer | null> {
-  const usesVault = credentialRefs(config).some(({ source }) => source === 'vault');
-  if (!usesVault || Vault.kind(stateDirectory(process.env)) !== 'passphrase') return null;
+  if (!usesVault(config) || Vault.kind(stateDirectory(process.env)) !== 'passphrase') return null;
   return (await unlockBy(choice).passphrase?.()) ?? null;
 }
 
 /** Lets somebody who is here unlock the keychain; the daemon asks nobody, and says later what it could not open. */
 async function prepareVault(config: Config, choice: UnlockOptions): Promise<void> {
   const directory = stateDirectory(process.env);
-  const usesVault = credentialRefs(config).some(({ source }) => source === 'vault');
-  if (!usesVault || Vault.kind(directory) !== 'keychain') return;
+  if (!usesVault(config) || Vault.kind(directory) !== 'keychain') return;
   try {
     await Vault.open(directory, unlockBy(choice));
   } catch (error) {

@@ -47,6 +47,7 @@ const loaders: Readonly<Record<string, () => Promise<Command>>> = {
   upstream: async () => (await import('./upstream.ts')).upstreamCommand(),
   secret: async () => (await import('./secret.ts')).secretCommand(),
   vault: async () => (await import('./vault.ts')).vaultCommand(),
+  auth: async () => (await import('./auth.ts')).authCommand(),
   config: async () => (await import('./config.ts')).configCommand(),
   audit: async () => (await import('./audit.ts')).auditCommand({ liveHead }),
   demo: async () => (await import('./demo.ts')).demoCommand(),

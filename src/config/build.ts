@@ -1,9 +1,11 @@
 /** A value that passed every check → the frozen {@link Config}, with defaults filled in. */
 import type { HelperAsk } from '../credentials/helper-format.ts';
+import type { LoginSpec } from '../credentials/oauth/spec.ts';
 import { type CredentialRef, parseCredentialRef } from '../credentials/ref.ts';
 import { limits } from '../limits.ts';
 import { parseDuration } from './duration.ts';
 import { frozenMap, frozenRecord } from './frozen.ts';
+import { buildOAuth, type RawOAuth } from './oauth.ts';
 import { parseSize } from './size.ts';
 import type {
   BasicConfig,
@@ -48,6 +50,7 @@ interface RawHttp extends RawCommon {
   readonly secrets?: Readonly<Record<string, RawHeader>>;
   readonly bearer?: string;
   readonly basic?: { readonly username: string; readonly password: string };
+  readonly oauth?: true | RawOAuth;
 }
 
 interface RawHelper {
@@ -69,6 +72,7 @@ export interface RawConfig {
   readonly listen?: { readonly port?: number };
   readonly limits?: { readonly sessions?: number; readonly message_size?: string };
   readonly helpers?: Readonly<Record<string, RawHelper>>;
+  readonly oauth?: Readonly<Record<string, RawOAuth>>;
   readonly upstreams?: Readonly<Record<string, RawStdio | RawHttp>>;
   readonly profiles?: Readonly<Record<string, { readonly rules: readonly RawRule[] }>>;
   readonly agent?: { readonly env?: readonly string[] };
@@ -140,8 +144,14 @@ function upstream(name: string, raw: RawStdio | RawHttp): UpstreamConfig {
       templates: frozenRecord(
         headers.flatMap(([name, each]) => (typeof each === 'string' ? [] : [[name, each.template] as const])),
       ),
-      bearer: raw.bearer === undefined ? null : reference(raw.bearer),
+      bearer:
+        raw.oauth !== undefined
+          ? reference(`oauth:${name}`)
+          : raw.bearer === undefined
+            ? null
+            : reference(raw.bearer),
       basic: raw.basic === undefined ? null : basic(raw.basic),
+      oauth: raw.oauth === undefined ? null : buildOAuth(name, new URL(raw.url).href, raw.oauth, reference),
     });
   }
   return Object.freeze({
@@ -194,7 +204,17 @@ function named<Raw, Made>(
   return frozenMap(Object.entries(raw ?? {}).map(([name, each]) => [name, make(name, each)] as const));
 }
 
+/** Upstreams with `oauth` and providers, which have different names. */
+function logins(upstreams: ReadonlyMap<string, UpstreamConfig>, raw: RawConfig['oauth'] = {}) {
+  const own = [...upstreams.values()].flatMap((each): LoginSpec[] =>
+    each.transport === 'stdio' || each.oauth === null ? [] : [each.oauth],
+  );
+  const providers = Object.entries(raw).map(([name, each]) => buildOAuth(name, null, each, reference));
+  return frozenMap([...own, ...providers].map((each) => [each.name, each] as const));
+}
+
 export function buildConfig(raw: RawConfig, source: Pick<Config, 'file' | 'digest'>): Config {
+  const upstreams = named(raw.upstreams, upstream);
   return Object.freeze({
     file: source.file,
     digest: source.digest,
@@ -203,8 +223,9 @@ export function buildConfig(raw: RawConfig, source: Pick<Config, 'file' | 'diges
       sessions: raw.limits?.sessions ?? limits.sessions,
       messageBytes: bytes(raw.limits?.message_size, limits.answerBytes),
     }),
-    upstreams: named(raw.upstreams, upstream),
+    upstreams,
     helpers: named(raw.helpers, helper),
+    logins: logins(upstreams, raw.oauth),
     profiles: named(
       raw.profiles,
       (name, { rules }): ProfileConfig => Object.freeze({ name, rules: Object.freeze(rules.map(rule)) }),

@@ -1,5 +1,6 @@
 /** Which credentials an upstream is given, and where in what it is given they stand. */
 import type { CredentialRef } from '../credentials/ref.ts';
+import { refsOf } from './oauth.ts';
 import type { Config, UpstreamConfig } from './types.ts';
 
 export interface Placement {
@@ -30,7 +31,13 @@ export function placementsOf(upstream: UpstreamConfig): Placement[] {
   return headers;
 }
 
-/** Of all upstreams; one that several use appears as often. */
+/** Of all upstreams, and of the clients that log in for them; one that several use appears as often. */
 export function credentialRefs(config: Config): CredentialRef[] {
-  return [...config.upstreams.values()].flatMap((each) => placementsOf(each).map(({ ref }) => ref));
+  const placed = [...config.upstreams.values()].flatMap((each) => placementsOf(each).map(({ ref }) => ref));
+  return [...placed, ...[...config.logins.values()].flatMap(refsOf)];
+}
+
+/** Whether something of it lies in the vault; logins do. */
+export function usesVault(config: Config): boolean {
+  return credentialRefs(config).some(({ source }) => source === 'vault' || source === 'oauth');
 }

@@ -11,6 +11,7 @@ const FORMS: Readonly<Record<string, string>> = {
   env: 'env:NAME with the name of an environment variable',
   file: 'file: and an absolute path',
   command: 'command:HELPER or command:HELPER#FIELD with the name of a helper and a field of its output',
+  oauth: 'oauth:NAME with the name of a provider or of an upstream with oauth',
 };
 
 /** Has the output of that format this field, and without one, a main one? */
@@ -26,12 +27,19 @@ function judgeField(format: HelperFormat, field: string | undefined): string | n
 /**
  * What is wrong with a value under `secrets`, or `null`.
  * @param helpers the names under `helpers`, with their formats as far as those are ones
+ * @param logins what can be logged in to: providers, and upstreams with `oauth`
  */
 export function judgeReference(
   text: string,
   helpers: ReadonlyMap<string, HelperFormat | null>,
+  logins: readonly string[] = [],
 ): string | null {
   const ref = parseCredentialRef(text);
+  if (ref?.source === 'oauth' && !logins.includes(ref.name)) {
+    const known =
+      logins.length === 0 ? 'a provider under oauth, which defines none' : `one of ${logins.join(', ')}`;
+    return `expected oauth: and ${known}, got another name${didYouMean(ref.name, logins)}`;
+  }
   if (ref?.source === 'command' && !helpers.has(ref.helper)) {
     // A key that is no name is reported where it stands, and may be a pasted secret.
     const names = [...helpers.keys()].filter((name) => CREDENTIAL_NAME.test(name));
@@ -44,8 +52,6 @@ export function judgeReference(
     return 'expected a variable that holds a secret, got one that the runtime obeys: the daemon is never given it';
   if (ref !== null) return null;
   const source = text.slice(0, Math.max(0, text.indexOf(':')));
-  if (source === 'oauth')
-    return 'expected a vault:, keychain:, env:, file: or command: reference, got oauth:, which is not supported by this version';
   const expected = Object.hasOwn(FORMS, source) ? FORMS[source] : 'a credential reference such as vault:NAME';
   return `expected ${expected}, got ${describeText(text)}`;
 }

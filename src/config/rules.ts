@@ -9,6 +9,7 @@ import { parseDuration } from './duration.ts';
 import { describe, type Finding } from './finding.ts';
 import { judgeGitUrl, judgeHeader, judgeUrl } from './http.ts';
 import { judgeLiteral, type Literal, type Names } from './literals.ts';
+import { providers, upstreamOAuth } from './oauth-rules.ts';
 import { judgeReference } from './references.ts';
 import { parseSize } from './size.ts';
 import { type Pointer, pointerTo } from './source.ts';
@@ -114,7 +115,7 @@ function* size({ value, pointer }: Entry): Generator<Finding> {
 /** What only a server of the other kind has: it would be read by nobody. */
 const FOREIGN = {
   stdio: {
-    keys: ['transport', 'headers', 'bearer', 'basic'],
+    keys: ['transport', 'headers', 'bearer', 'basic', 'oauth'],
     message: 'expected a key of an upstream with command',
   },
   http: { keys: ['args', 'env', 'files', 'fds'], message: 'expected a key of an upstream with url' },
@@ -133,10 +134,14 @@ function* foreignKeys(entry: Entry, kind: 'stdio' | 'http'): Generator<Finding> 
   }
 }
 
-type Helpers = ReadonlyMap<string, HelperFormat | null>;
+/** What references may name. */
+interface Known {
+  readonly helpers: ReadonlyMap<string, HelperFormat | null>;
+  readonly logins: readonly string[];
+}
 
-function* secretValue({ value, pointer }: Entry, helpers: Helpers): Generator<Finding> {
-  const message = typeof value === 'string' ? judgeReference(value, helpers) : null;
+function* secretValue({ value, pointer }: Entry, { helpers, logins }: Known): Generator<Finding> {
+  const message = typeof value === 'string' ? judgeReference(value, helpers, logins) : null;
   if (message !== null) yield { pointer, at: 'value', message };
 }
 
@@ -207,9 +212,10 @@ function* http(entry: Entry): Generator<Finding> {
   for (const each of children(entry, 'secrets')) yield* literals([member(each, 'template')], 'header');
   yield* literals([member(member(entry, 'basic'), 'username')], 'header');
   yield* headers(entry);
+  yield* upstreamOAuth(entry.value, entry.pointer);
 }
 
-function* upstream(entry: Entry, helpers: Helpers): Generator<Finding> {
+function* upstream(entry: Entry, known: Known): Generator<Finding> {
   const has = (key: string): boolean => member(entry, key).value !== undefined;
   const choice = 'expected either command (a program) or url (an HTTP server)';
   if (has('command') && has('url'))
@@ -218,7 +224,9 @@ function* upstream(entry: Entry, helpers: Helpers): Generator<Finding> {
     yield { pointer: entry.pointer, at: 'key', child: 'command', message: `${choice}, got neither` };
   if (has('url')) yield* http(entry);
   else yield* stdio(entry);
-  for (const each of referenceEntries(entry)) yield* secretValue(each, helpers);
+  for (const each of referenceEntries(entry)) yield* secretValue(each, known);
+  for (const key of ['client_secret', 'client_key'])
+    yield* secretValue(member(member(entry, 'oauth'), key), known);
   yield* duration(member(entry, 'start_timeout'));
   yield* duration(member(entry, 'call_timeout'));
   for (const each of children(entry, 'tool_timeouts')) yield* duration(each);
@@ -254,6 +262,8 @@ export function* checkRules(value: unknown): Generator<Finding> {
   const helpers = children(root, 'helpers');
   const upstreams = children(root, 'upstreams');
   const formats = new Map(helpers.map((each) => [each.key, formatOf(each)]));
+  const own = upstreams.filter((each) => member(each, 'oauth').value !== undefined).map(({ key }) => key);
+  const known = { helpers: formats, logins: [...own, ...children(root, 'oauth').map(({ key }) => key)] };
   const names = upstreams.map(({ key }) => key);
   const secret = new Set<string>();
   for (const each of upstreams)
@@ -264,7 +274,10 @@ export function* checkRules(value: unknown): Generator<Finding> {
 
   yield* size(member(member(root, 'limits'), 'message_size'));
   for (const each of helpers) yield* helper(each);
-  for (const each of upstreams) yield* upstream(each, formats);
+  for (const each of upstreams) yield* upstream(each, known);
+  yield* providers(member(root, 'oauth').value, '/oauth', own);
+  for (const each of children(root, 'oauth'))
+    for (const key of ['client_secret', 'client_key']) yield* secretValue(member(each, key), known);
   for (const profile of children(root, 'profiles'))
     for (const each of children(profile, 'rules')) yield* rule(each, names);
   for (const each of children(member(root, 'agent'), 'env')) yield* agentVariable(each, secret);

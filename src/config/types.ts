@@ -1,5 +1,6 @@
 /** The frozen configuration: names and references, never values. Shapes match `config.schema.json`. */
 import type { HelperAsk } from '../credentials/helper-format.ts';
+import type { LoginSpec } from '../credentials/oauth/spec.ts';
 import type { CredentialRef } from '../credentials/ref.ts';
 
 /** The first one that matches counts: exact names come first, then globs, the longest ones first. */
@@ -65,6 +66,8 @@ export interface HttpUpstreamConfig extends CommonUpstreamConfig {
   readonly bearer: CredentialRef | null;
   /** Of `Authorization: Basic`; likewise. */
   readonly basic: BasicConfig | null;
+  /** Then `bearer` is `oauth:NAME` with the upstream's own name. */
+  readonly oauth: LoginSpec | null;
 }
 
 export type UpstreamConfig = StdioUpstreamConfig | HttpUpstreamConfig;
@@ -111,6 +114,8 @@ export interface Config {
   };
   readonly upstreams: ReadonlyMap<string, UpstreamConfig>;
   readonly helpers: ReadonlyMap<string, HelperConfig>;
+  /** All that can be logged in to: upstreams with `oauth`, and providers. */
+  readonly logins: ReadonlyMap<string, LoginSpec>;
   /** Empty when no policy is configured: then `default` allows every configured upstream, and `status` says so. */
   readonly profiles: ReadonlyMap<string, ProfileConfig>;
   readonly agent: {

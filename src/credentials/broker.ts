@@ -49,7 +49,7 @@ export class Broker {
     const label = formatCredentialRef(ref);
     // Helpers keep count of their runs themselves: several references may share one.
     if (ref.source === 'command') return this.#acquire(ref, label, to);
-    const flight = ref.source === 'vault' ? JSON.stringify([label, to]) : label;
+    const flight = ref.source === 'vault' || ref.source === 'oauth' ? JSON.stringify([label, to]) : label;
     const running = this.#inFlight.get(flight);
     if (running !== undefined) return running;
     const acquiring = this.#acquire(ref, label, to).finally(() => this.#inFlight.delete(flight));
@@ -59,7 +59,7 @@ export class Broker {
 
   /** Whether {@link acquire} would give, or should look for, a newer value than this one. Asks nobody. */
   isDue(secret: Secret): boolean {
-    return this.#sources.helpers.isDue(secret);
+    return this.#sources.helpers.isDue(secret) || this.#sources.logins?.isDue(secret) === true;
   }
 
   /**
@@ -71,7 +71,13 @@ export class Broker {
     if (confirmed !== null && this.#now() - confirmed < limits.credentialRetryMs) return false;
     this.#refused.set(secret, null);
     this.#sources.helpers.drop(secret);
+    this.#sources.logins?.drop(secret);
     return true;
+  }
+
+  /** The vault, opened once for all who need it. */
+  vault(): Promise<Vault> {
+    return this.#sources.vault();
   }
 
   /** In the order of their first acquisition. */

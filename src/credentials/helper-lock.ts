@@ -13,13 +13,14 @@ import { tryLockFile, unlockFile } from '../os/index.ts';
  * @param directory of the lock files, ours alone; made where it is missing
  * @param name safe in a file name
  * @param patienceMs until it gives up
+ * @param work a process that is given the descriptor has its turn for as long as it lives, even beyond us
  * @throws {Failure} when its turn does not come
  */
 export async function inTurn<T>(
   directory: string,
   name: string,
   patienceMs: number,
-  work: () => Promise<T>,
+  work: (lock: number) => Promise<T>,
 ): Promise<T> {
   const path = join(privateDirectory(directory), `${name}.lock`);
   const descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
@@ -37,7 +38,7 @@ export async function inTurn<T>(
       await pause(limits.helperTurnMs);
     }
     try {
-      return await work();
+      return await work(descriptor);
     } finally {
       unlockFile(descriptor);
     }

@@ -1,14 +1,16 @@
 /**
  * What config and policy know of a credential: where it comes from, never what it is.
  * Text form: `vault:NAME`, `keychain:SERVICE/ACCOUNT`, `env:NAME`, `file:/absolute/path`, `command:HELPER` or
- * `command:HELPER#FIELD` (a helper defined in the config, and a field of its output).
+ * `command:HELPER#FIELD` (a helper defined in the config, and a field of its output), `oauth:NAME` (a login).
  */
 export type CredentialRef =
   | { readonly source: 'vault'; readonly name: string }
   | { readonly source: 'keychain'; readonly service: string; readonly account: string }
   | { readonly source: 'env'; readonly name: string }
   | { readonly source: 'file'; readonly path: string }
-  | { readonly source: 'command'; readonly helper: string; readonly field?: string };
+  | { readonly source: 'command'; readonly helper: string; readonly field?: string }
+  /** The access token of a login: of a provider, or of the upstream of that name. */
+  | { readonly source: 'oauth'; readonly name: string };
 
 /** Names of vault entries, helpers and their fields: also safe in a log line, a file name and a redaction mark. */
 export const CREDENTIAL_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
@@ -44,6 +46,8 @@ export function parseCredentialRef(text: string): CredentialRef | null {
       return rest.startsWith('/') && !rest.includes('\0') ? { source: 'file', path: rest } : null;
     case 'command':
       return parseCommand(rest);
+    case 'oauth':
+      return CREDENTIAL_NAME.test(rest) ? { source: 'oauth', name: rest } : null;
     default:
       return null;
   }
@@ -54,6 +58,7 @@ export function formatCredentialRef(ref: CredentialRef): string {
   switch (ref.source) {
     case 'vault':
     case 'env':
+    case 'oauth':
       return `${ref.source}:${ref.name}`;
     case 'keychain':
       return `keychain:${ref.service}/${ref.account}`;

@@ -8,6 +8,7 @@ import type { Destination } from './destination.ts';
 import type { Helpers } from './helpers.ts';
 import type { Keychain } from './keychain/keychain.ts';
 import { fetchSecret, type KeychainRef } from './keychain/secrets.ts';
+import type { Logins } from './oauth/logins.ts';
 import { type CredentialRef, formatCredentialRef } from './ref.ts';
 import type { Secret } from './secret.ts';
 import { sealValue } from './value.ts';
@@ -23,6 +24,8 @@ export interface Sources {
   /** Where `env:` looks. */
   readonly env: Environment;
   readonly helpers: Helpers;
+  /** Absent where nothing can be logged in to. */
+  readonly logins?: Logins;
 }
 
 async function fromVault(name: string, vault: Vault, to: Destination): Promise<Secret> {
@@ -74,5 +77,8 @@ export async function acquire(ref: CredentialRef, sources: Sources, to: Destinat
       return fromFile(label, ref.path);
     case 'command':
       return sources.helpers.get(ref.helper, ref.field);
+    case 'oauth':
+      if (sources.logins !== undefined) return sources.logins.get(ref.name, to);
+      throw new Failure('config', `${label}: not available here`);
   }
 }

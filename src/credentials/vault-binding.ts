@@ -60,7 +60,7 @@ export function sameBinding(a: Binding, b: Binding): boolean {
 }
 
 /** Why the secret may not go there, or `null`. No word of it names a path: an agent gets to read it. */
-async function problem(bindings: readonly Binding[], to: Destination): Promise<string | null> {
+export async function bindingProblem(bindings: readonly Binding[], to: Destination): Promise<string | null> {
   if (to.kind === 'redaction') return null;
   if (bindings.length === 0) return 'it is bound to no upstream yet';
   if (to.kind === 'origin') {
@@ -83,7 +83,7 @@ export async function checkBinding(
   bindings: readonly Binding[],
   to: Destination,
 ): Promise<void> {
-  const refused = await problem(bindings, to);
+  const refused = await bindingProblem(bindings, to);
   if (refused !== null)
     throw new Failure('credential', `vault:${name}: ${refused}`, { hint: `ostiary secret rebind ${name}` });
 }

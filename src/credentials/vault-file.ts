@@ -8,6 +8,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Failure } from '../errors.ts';
 import { readTrusted, removeTemporaries, writeAtomic } from '../files.ts';
 import { openJwe, readHeader, sealJwe } from './jwe.ts';
+import type { LoginRecord } from './oauth/login-store.ts';
 import type { Binding } from './vault-binding.ts';
 import { parseWrap, type Wrap } from './vault-key.ts';
 
@@ -27,6 +28,8 @@ export interface Entry {
 
 export interface Contents {
   readonly secrets: Map<string, Entry>;
+  /** OAuth logins, by `loginId`. */
+  readonly logins: Map<string, LoginRecord>;
   /** Of the last change, ISO 8601; `null` before the first. */
   readonly changed: string | null;
 }
@@ -114,6 +117,7 @@ export function readVaultFile(directory: string): VaultFile | null {
 
 interface Payload {
   readonly secrets: Readonly<Record<string, Omit<Entry, 'bindings'> & Partial<Pick<Entry, 'bindings'>>>>;
+  readonly logins?: Readonly<Record<string, LoginRecord>>;
   readonly changed?: string | null;
 }
 
@@ -124,13 +128,17 @@ export async function openPayload(
 ): Promise<Contents | null> {
   const plaintext = await openJwe(payload, key, format);
   if (plaintext === null) return null;
-  const { secrets, changed } = JSON.parse(plaintext.toString()) as Payload;
+  const { secrets, logins = {}, changed } = JSON.parse(plaintext.toString()) as Payload;
   plaintext.fill(0);
   const entries = Object.entries(secrets).map(
     ([name, entry]) => [name, { ...entry, bindings: entry.bindings ?? [] }] as const,
   );
   const latest = entries.map(([, { updated }]) => updated).sort();
-  return { secrets: new Map(entries), changed: changed ?? latest.at(-1) ?? null };
+  return {
+    secrets: new Map(entries),
+    logins: new Map(Object.entries(logins)),
+    changed: changed ?? latest.at(-1) ?? null,
+  };
 }
 
 /** In the newest format, in one step. Only for who holds the vault's lock. */
@@ -138,9 +146,10 @@ export async function writeVaultFile(
   directory: string,
   wrap: Wrap,
   key: Buffer,
-  { secrets, changed }: Contents,
+  { secrets, logins, changed }: Contents,
 ): Promise<void> {
-  const plaintext = Buffer.from(JSON.stringify({ secrets: Object.fromEntries(secrets), changed }));
+  const contents = { secrets: Object.fromEntries(secrets), logins: Object.fromEntries(logins), changed };
+  const plaintext = Buffer.from(JSON.stringify(contents));
   const payload = await sealJwe(plaintext, key, { typ: FORMATS[2], wrap });
   plaintext.fill(0);
   removeTemporaries(vaultFile(directory));

@@ -10,6 +10,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Failure } from '../errors.ts';
 import { privateDirectory } from '../files.ts';
 import type { Destination } from './destination.ts';
+import { type LoginStore, loginId } from './oauth/login-store.ts';
 import { CREDENTIAL_NAME } from './ref.ts';
 import { reveal } from './reveal.ts';
 import { Secret } from './secret.ts';
@@ -109,7 +110,11 @@ export class Vault {
       if (readVaultFile(directory) !== null) return null;
       const key = firstKey(directory, request);
       const wrap = await keepKey(directory, key, request);
-      await writeVaultFile(directory, wrap, key, { secrets: new Map(), changed: null });
+      await writeVaultFile(directory, wrap, key, {
+        secrets: new Map(),
+        logins: new Map(),
+        changed: null,
+      });
       return new Vault(directory, wrap, key);
     });
   }
@@ -264,6 +269,23 @@ export class Vault {
     });
   }
 
+  /** OAuth logins: for who renews them, and nobody else. */
+  get logins(): LoginStore {
+    const change = <T>(edit: (logins: Contents['logins']) => T): Promise<T> =>
+      locked(this.#directory, async () => {
+        const contents = await this.#read();
+        const result = edit(contents.logins);
+        await this.#write(contents);
+        return result;
+      });
+    return {
+      get: async (key) => (await this.#read()).logins.get(loginId(key)) ?? null,
+      put: (record) => change((logins) => void logins.set(loginId(record.login), record)),
+      remove: (key) => change((logins) => logins.delete(loginId(key))),
+      list: async () => [...(await this.#read()).logins.values()],
+    };
+  }
+
   #put(
     entries: Entries,
     name: string,
@@ -296,9 +318,13 @@ export class Vault {
   #change(name: string, now: Date, edit: (entries: Entries) => void): Promise<void> {
     if (!CREDENTIAL_NAME.test(name)) throw new Error('vault: not a name');
     return locked(this.#directory, async () => {
-      const { secrets } = await this.#read();
-      edit(secrets);
-      await writeVaultFile(this.#directory, this.#wrap, this.#key, { secrets, changed: now.toISOString() });
+      const contents = await this.#read();
+      edit(contents.secrets);
+      await this.#write({ ...contents, changed: now.toISOString() });
     });
+  }
+
+  #write(contents: Contents): Promise<void> {
+    return writeVaultFile(this.#directory, this.#wrap, this.#key, contents);
   }
 }

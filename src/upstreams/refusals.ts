@@ -14,6 +14,11 @@ export function idIn(head: Buffer): MessageId | null {
   return match === null ? null : (readEnvelope(Buffer.from(`{"id":${match[1]},"result":0}`))?.id ?? null);
 }
 
+/** The command that would mend it, for clients that show it on its own. */
+export function remedyOf({ kind, hint }: Failure): { readonly command?: string } {
+  return kind === 'credential' && hint?.startsWith('ostiary ') ? { command: hint } : {};
+}
+
 /** Credential failures speak of labels alone, so their words may go out; others could name a path. */
 export function describeMissing({ kind, message, hint }: Failure, label: string, upstream: string): string {
   if (kind !== 'credential') return `${label} is not available to upstream ${upstream}: see ostiary status`;

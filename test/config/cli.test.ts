@@ -49,7 +49,7 @@ describe('config check', () => {
       stdout: '',
       stderr: [
         `${file}:1:10: version: expected 1, got 2`,
-        `${file}:2:1: x: expected one of version, listen, limits, helpers, upstreams, profiles, agent, got an unknown key`,
+        `${file}:2:1: x: expected one of version, listen, limits, helpers, oauth, upstreams, profiles, agent, got an unknown key`,
         'config: 2 problems',
         '',
       ].join('\n'),

@@ -104,7 +104,7 @@ describe('shape', () => {
   refuse(
     'unknown key at the top',
     ['version: 1', 'upstream: {}'],
-    '2:1: upstream: expected one of version, listen, limits, helpers, upstreams, profiles, agent, got an unknown key; did you mean upstreams?',
+    '2:1: upstream: expected one of version, listen, limits, helpers, oauth, upstreams, profiles, agent, got an unknown key; did you mean upstreams?',
   );
   refuse(
     'unknown key in camel case',
@@ -163,7 +163,7 @@ describe('shape', () => {
     '1:10: version: expected 1, got 2',
     '2:15: agent.env[0]: expected the name of an environment variable, or a glob that begins with a letter or _, got text of 1 character',
     '3:16: listen.port: expected a port from 0 to 65535, got -1',
-    '4:1: x: expected one of version, listen, limits, helpers, upstreams, profiles, agent, got an unknown key',
+    '4:1: x: expected one of version, listen, limits, helpers, oauth, upstreams, profiles, agent, got an unknown key',
   );
 });
 
@@ -302,7 +302,7 @@ describe('upstreams', () => {
   refuse(
     'unknown key beside url',
     [...web, '    url: https://x/', '    header: {A: x}'],
-    '5:5: upstreams.web.header: expected one of url, transport, headers, secrets, bearer, basic, lifecycle, era, start_timeout, call_timeout, tool_timeouts, idle_timeout, max_children, got an unknown key; did you mean headers?',
+    '5:5: upstreams.web.header: expected one of url, transport, headers, secrets, bearer, basic, oauth, lifecycle, era, start_timeout, call_timeout, tool_timeouts, idle_timeout, max_children, got an unknown key; did you mean headers?',
   );
   refuse(
     'words that are not known',
@@ -492,7 +492,7 @@ describe('references', () => {
   refuse(
     'oauth',
     secret('oauth:linear'),
-    `${at} a vault:, keychain:, env:, file: or command: reference, got oauth:, which is not supported by this version`,
+    `${at} oauth: and a provider under oauth, which defines none, got another name`,
   );
   refuse(
     'a name of Object.prototype as a source',

@@ -178,6 +178,7 @@ describe('values', () => {
         templates: {},
         bearer: { source: 'vault', name: 'linear' },
         basic: null,
+        oauth: null,
         lifecycle: 'shared',
         era: 'modern',
         startTimeoutMs: 1000,

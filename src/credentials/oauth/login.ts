@@ -58,13 +58,16 @@ export interface NoTokens {
   /** `rejected`: what was presented will never be taken, so log in again; `unavailable`: try later. */
   readonly why: 'rejected' | 'unavailable';
   readonly message: string;
+  /** The server's error code, as it gave it: to be compared, not shown. */
+  readonly code?: string;
 }
 
 export type TokenOutcome = Tokens | NoTokens;
 
 /** What RFC 7009 came to. */
 export type RevocationOutcome =
-  | { readonly revoked: 'confirmed' }
+  /** `accessTokenStays`: the server cannot revoke access tokens, and this one works until it expires. */
+  | { readonly revoked: 'confirmed'; readonly accessTokenStays: boolean }
   | { readonly revoked: 'unsupported' }
   | { readonly revoked: 'failed'; readonly message: string };
 
@@ -84,7 +87,11 @@ export interface HttpReply {
 }
 
 /**
- * The only way out of this directory; `guardedHttp` makes it.
- * @throws {HttpProblem} whose message names the host and what happened, never a header, a body or a query
+ * The only way out of this directory; `guardedHttp` makes it. Throws `HttpProblem`, a Failure that names the host and what
+ * happened, never a header, a body or a query.
  */
-export type Http = (request: HttpRequest) => Promise<HttpReply>;
+export interface Http {
+  (request: HttpRequest): Promise<HttpReply>;
+  /** Refuses a URL that is not for us to ask but for a browser, by the same rules; asks only the resolver. */
+  check(url: string): Promise<void>;
+}

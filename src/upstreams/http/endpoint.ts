@@ -3,6 +3,7 @@
  */
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import { parseChallenge } from '../../credentials/oauth/challenge.ts';
 import type { CredentialRef } from '../../credentials/ref.ts';
 import type { Scrubber } from '../../credentials/scrubber.ts';
 import type { Secret } from '../../credentials/secret.ts';
@@ -10,7 +11,7 @@ import { Failure, type Refusal, refuse } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { type Acquire, acquireAll, type Freshness } from '../acquire.ts';
 import { type Composed, derivedSecrets, injectHeaders } from '../inject.ts';
-import { describeMissing } from '../refusals.ts';
+import { describeMissing, remedyOf } from '../refusals.ts';
 import { type Ask, Exchange, type Head, type Reply } from './exchange.ts';
 import { Gate } from './gate.ts';
 import { ToolHeaders } from './tool-headers.ts';
@@ -85,6 +86,8 @@ export class Endpoint {
   readonly #ports: HttpPorts;
   #secrets: Secrets;
   #renewing: Promise<boolean> | null = null;
+  /** Why there are no newer credentials, if they were asked for. */
+  #missing: Failure | null = null;
   readonly #open = new Set<Exchange>();
   /** Of these, answered with a refusal while other credentials are looked for. */
   readonly #held = new Set<Exchange>();
@@ -121,7 +124,7 @@ export class Endpoint {
           'upstream_unavailable',
           `upstream ${spec.name} is not configured well: see ostiary status`,
         );
-      return refuse('credential_unavailable', describeMissing(error, wanted, spec.name));
+      return refuse('credential_unavailable', describeMissing(error, wanted, spec.name), remedyOf(error));
     }
   }
 
@@ -220,10 +223,18 @@ export class Endpoint {
   }
 
   /** What a status says that is no answer. */
-  refusalOf({ status }: Head): Refusal {
+  refusalOf(head: Head): Refusal {
     const { name } = this;
+    const { status } = head;
     const data = { status };
     if (status === 401 || status === 403) {
+      if (this.#missing !== null) {
+        const label = this.labels.find((one) => this.#missing?.message.startsWith(one)) ?? '';
+        const reason = describeMissing(this.#missing, label, name);
+        return refuse('credential_unavailable', reason, { ...data, ...remedyOf(this.#missing) });
+      }
+      const login = this.labels.find((label) => label.startsWith('oauth:'));
+      if (login !== undefined) return refuse('credential_unavailable', ...loginRefused(name, login, head));
       const what = this.labels.length === 0 ? 'wants a credential' : 'refused its credential';
       return refuse('credential_unavailable', `upstream ${name} ${what} (HTTP ${status})`, data);
     }
@@ -269,8 +280,10 @@ export class Endpoint {
       if (JSON.stringify(this.#inject(fresh).headers) === before) return false;
       this.#learn(fresh);
       this.#secrets = fresh;
+      this.#missing = null;
       return true;
     } catch (error) {
+      if (error instanceof Failure) this.#missing = error;
       // Whoever was refused for the old ones still waits: nothing may be thrown from here.
       const what = error instanceof Failure ? error.message : `upstream ${this.name}: its credentials failed`;
       this.#ports.problem(what);
@@ -289,6 +302,21 @@ function parseUrl({ name, url: text }: HttpSpec): URL {
     });
   url.hash = '';
   return url;
+}
+
+/** What a server wants that does not take a login's token; its challenge may name scopes (RFC 6750, section 3.1). */
+function loginRefused(
+  upstream: string,
+  label: string,
+  { status, headers }: Head,
+): [reason: string, data: { status: number; command: string }] {
+  const said = headers['www-authenticate'];
+  const challenge = typeof said === 'string' ? parseChallenge(said) : null;
+  const wanted = challenge?.error === 'insufficient_scope' ? (challenge.scopes ?? []) : [];
+  const scopes = wanted.filter((scope) => /^[\w.:/-]+$/.test(scope)).map((scope) => ` --scope ${scope}`);
+  const command = `ostiary auth login ${label.slice('oauth:'.length)}${scopes.join('')}`;
+  const what = scopes.length > 0 ? 'wants more scopes than its login has' : 'refused the token of its login';
+  return [`upstream ${upstream} ${what} (HTTP ${status}) (try: ${command})`, { status, command }];
 }
 
 /** Beside the names of headers, none of which has a space. */

@@ -13,7 +13,7 @@ import { limits } from '../../limits.ts';
 import { Throttle } from '../../throttle.ts';
 import { type Acquire, acquireAll } from '../acquire.ts';
 import { decodedSecrets, injectEnvironment } from '../inject.ts';
-import { describeMissing, idIn, tooLarge } from '../refusals.ts';
+import { describeMissing, idIn, remedyOf, tooLarge } from '../refusals.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { type Descriptors, openDescriptors } from './descriptors.ts';
 import { type Child, type Exit, type Guard, launch } from './launch.ts';
@@ -211,7 +211,7 @@ export async function openStdio(
     }
     if (!(error instanceof Failure)) throw error;
     ports.problem(error.message);
-    return refuse('credential_unavailable', describeMissing(error, wanted, spec.name));
+    return refuse('credential_unavailable', describeMissing(error, wanted, spec.name), remedyOf(error));
   } finally {
     pipes?.close();
   }

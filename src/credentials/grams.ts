@@ -51,6 +51,8 @@ function wordsOf(text: Buffer): { readonly words: Int32Array; readonly first: nu
 /** Is told where a form may begin; has to look itself, with escapes read through. */
 export interface Candidates<F extends Form> {
   visit(form: F, start: number): void;
+  /** Counts work, in comparisons of a byte. False when it was too much: nothing more has to be found. */
+  spend(steps: number): boolean;
 }
 
 export class GramIndex<F extends Form> {

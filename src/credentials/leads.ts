@@ -13,12 +13,18 @@ const AMPERSAND = 0x26;
 const COMMA = 0x2c;
 const BACKSLASH = 0x5c;
 
+/** Four of them. */
+const BACKSLASHES = 0x5c5c5c5c;
+
 /** Instead of a position: there is nothing to skip; it takes a {@link EscapeReader} to tell. */
 const NONE = -1;
 const UNCLEAR = -2;
 
 /** Line breaks and joints in a row, with nothing between them, that are read through at the start of a form. */
 const SKIPS = 8;
+
+/** What it takes to try all readings of one position, in comparisons. */
+const STEPS_PER_READING = 4;
 
 /** A text of less is looked through as a whole. */
 const SHORT_BYTES = 2048;
@@ -113,6 +119,11 @@ export class LeadSearch<F extends Form> {
   readonly #reader: EscapeReader;
   /** The position that is looked at. */
   #origin = 0;
+  /** The run of backslashes that was met last. */
+  #runStart = 0;
+  #runEnd = 0;
+  /** What was read on from there. */
+  readonly #seen = new Set<number>();
 
   constructor(text: Buffer, index: GramIndex<F>, candidates: Candidates<F>) {
     this.#text = text;
@@ -123,6 +134,11 @@ export class LeadSearch<F extends Form> {
 
   visit(at: number): void {
     this.#origin = at;
+    if (this.#seen.size > 0) this.#seen.clear();
+    if (this.#isDeepInRun(at)) {
+      this.#index.probe(BACKSLASHES, at, this.#candidates);
+      return;
+    }
     // It may be in the second half of the grams of a form, behind a gram without escapes.
     if (this.#readLead(at, 0, 0, SKIPS) && at >= GRAM)
       this.#index.probe(readGram(this.#text, at - GRAM), at - GRAM, this.#candidates);
@@ -147,12 +163,36 @@ export class LeadSearch<F extends Form> {
       }
     } else if (meaning >= 0 && isLead[meaning] === 0 && !this.#index.has(meaning)) return false;
     const plain = this.#reader.isPlain(at);
+    if (!plain && !this.#isNew(at, gram, count)) return false;
     const escaped = this.#readEscapes(at, gram, count, skips, plain);
     if (plain) {
       const unit = this.#reader.read(at, 1);
       if (unit !== QUOTE && unit !== LF && unit !== CR) return escaped;
     }
     return this.#readSkips(at, gram, count, skips, plain) || escaped;
+  }
+
+  /** Whether, however it is read, only backslashes come next: of their many readings none means anything else. */
+  #isDeepInRun(at: number): boolean {
+    const text = this.#text;
+    if (text[at] !== BACKSLASH || text[at + 1] !== BACKSLASH) return false;
+    if (at < this.#runStart || at >= this.#runEnd) {
+      this.#runStart = at;
+      this.#runEnd = at;
+      while (text[this.#runEnd] === BACKSLASH) this.#runEnd++;
+    }
+    return this.#runEnd - at > GRAM * 2 ** LAYERS;
+  }
+
+  /**
+   * Whether this has not been read on from yet. A run of backslashes has many readings, which meet again and again; it may
+   * take much work all the same, so it is counted.
+   */
+  #isNew(at: number, gram: number, count: number): boolean {
+    const key = ((at - this.#origin) * (GRAM + 1) + count) * 2 ** 32 + (gram >>> 0);
+    if (this.#seen.has(key)) return false;
+    this.#seen.add(key);
+    return this.#candidates.spend(STEPS_PER_READING);
   }
 
   /** Where text goes on behind a quote that ended before `at` and that of the next string, `NONE`, or `UNCLEAR`. */

@@ -22,6 +22,12 @@ export class Matcher {
     return this.#steps < 0;
   }
 
+  /** Counts work that was done elsewhere; false when it was too much. */
+  spend(steps: number): boolean {
+    this.#steps -= steps;
+    return this.#steps >= 0;
+  }
+
   /** Where `form` ends if it begins at `start`; else -1. */
   end(form: Form, start: number): number {
     const text = this.#text;

@@ -32,6 +32,10 @@ class Search {
     this.matcher = new Matcher(text, STEPS + STEPS_PER_BYTE * text.length);
   }
 
+  spend(steps: number): boolean {
+    return this.matcher.spend(steps);
+  }
+
   visit(form: LabelledForm, start: number): void {
     if (this.hits.length > HITS) return;
     const end = this.matcher.end(form, start);

@@ -11,6 +11,7 @@ const commands = [
   ...['session', 'session new', 'session list', 'session end'],
   ...['secret', 'secret set', 'secret rotate', 'secret list', 'secret rm'],
   ...['vault', 'vault init', 'vault status'],
+  ...['auth', 'auth login', 'auth status', 'auth logout', 'auth refresh'],
   ...['config', 'config check', 'config path', 'config schema', 'config example'],
   ...['audit', 'audit tail', 'audit verify', 'audit head'],
 ];

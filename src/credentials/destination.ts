@@ -9,7 +9,7 @@ export interface CommandDestination {
   readonly args: readonly string[];
   /** NODE_OPTIONS or LD_PRELOAD would run other code with the secret. */
   readonly env: Readonly<Record<string, string>>;
-  /** Variable or header → reference: a file or a helper can give such a variable, too. */
+  /** Variable, and the way in which it leads to the secret → reference: files and helpers can give such a variable, too. */
   readonly secrets: Readonly<Record<string, string>>;
 }
 
@@ -21,6 +21,8 @@ export type Destination =
   /** Leaves to nobody: the value is only looked for in what others say. */
   | { readonly kind: 'redaction' };
 
+type References = Readonly<Record<string, CredentialRef>>;
+
 /** The parts of an upstream's configuration that say where its secrets go. */
 export type DestinationSpec =
   | {
@@ -28,16 +30,24 @@ export type DestinationSpec =
       readonly command: string;
       readonly args: readonly string[];
       readonly env: Readonly<Record<string, string>>;
-      readonly secrets: Readonly<Record<string, CredentialRef>>;
+      readonly secrets: References;
+      /** Variables with the path of a file that holds the secret, where there are such. */
+      readonly files?: References;
+      /** Likewise with the number of a file descriptor. */
+      readonly fds?: References;
     }
   | { readonly transport: 'http' | 'sse'; readonly url: string };
 
 export function destinationOf(spec: DestinationSpec): UpstreamDestination {
   if (spec.transport !== 'stdio') return { kind: 'origin', origin: new URL(spec.url).origin };
-  const { command, args, env } = spec;
-  const secrets = Object.fromEntries(
-    Object.entries(spec.secrets).map(([into, ref]) => [into, formatCredentialRef(ref)]),
-  );
+  const { command, args, env, files = {}, fds = {} } = spec;
+  const texts = (way: string, references: References): [string, string][] =>
+    Object.entries(references).map(([into, ref]) => [`${into}${way}`, formatCredentialRef(ref)]);
+  const secrets = Object.fromEntries([
+    ...texts('', spec.secrets),
+    ...texts('(file)', files),
+    ...texts('(fd)', fds),
+  ]);
   return { kind: 'command', command, args, env, secrets };
 }
 

@@ -143,7 +143,7 @@ class Program {
 
   /** A package's own files; those in its `node_modules` are other packages. */
   async tree(directory: string): Promise<void> {
-    if (!this.#once(directory)) return;
+    if (!this.#once(`tree ${directory}`)) return;
     const walk = async (below: string): Promise<void> => {
       const entries = readdirSync(below, { withFileTypes: true });
       for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
@@ -258,7 +258,9 @@ async function addScript(program: Program, path: string, forNode: boolean): Prom
   const real = realOrNull(path);
   if (real === null) {
     // Node then looks for these (modules, "File modules").
-    if (forNode) for (const extension of ['.js', '.json', '.node']) await program.file(path + extension);
+    for (const name of forNode ? ['.js', '.json', '.node'].map((extension) => path + extension) : [])
+      if (realOrNull(name) === null) await program.file(name);
+      else await addScript(program, name, forNode);
     return;
   }
   if (lstatSync(real).isDirectory()) return forNode ? addPackages(program, real) : program.tree(real);

@@ -12,6 +12,7 @@ const commands = [
   ...['secret', 'secret set', 'secret rotate', 'secret rebind', 'secret list', 'secret rm'],
   ...['vault', 'vault init', 'vault status', 'vault rewrap', 'vault export-recovery', 'vault restore'],
   ...['upstream', 'upstream probe'],
+  ...['auth', 'auth login', 'auth status', 'auth logout', 'auth refresh'],
   ...['config', 'config check', 'config path', 'config schema', 'config example'],
   ...['audit', 'audit tail', 'audit verify', 'audit head'],
 ];

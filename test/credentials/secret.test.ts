@@ -42,5 +42,6 @@ test('D5 a copy of a Secret opens nothing, an empty one cannot be made', () => {
 test('D5 an inspected vault shows no key', async (t) => {
   const vault = await Vault.create(directory(t), { kind: 'key-file' });
   await vault.set('token', seal(canary()), now);
-  assert.equal(inspect(vault, { showHidden: true, depth: null }), 'Vault {}');
+  // Hidden properties shown, getters not run.
+  assert.match(inspect(vault, { showHidden: true, depth: null }), /^Vault \{( \[logins\]: \[Getter\] )?\}$/);
 });

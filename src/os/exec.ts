@@ -14,6 +14,16 @@ function control(fd: number, command: number, value: number): number {
   return result;
 }
 
+/** What we start, or become, does not have this descriptor. */
+export function closeOnExec(fd: number): void {
+  control(fd, F_SETFD, FD_CLOEXEC);
+}
+
+/** That a signal is ignored survives execve(2), unlike a handler. */
+export function disposeOf(signal: number, how: 'default' | 'ignore'): void {
+  native.signal(signal, how === 'default' ? 0 : 1);
+}
+
 function checkStrings(strings: readonly string[]): void {
   if (strings.some((text) => text.includes('\0')))
     throw new TypeError('execve: NUL in an argument or variable');

@@ -21,8 +21,8 @@ export interface Setting {
   readonly models: string;
   /** Stands before the command of a stdio server. */
   readonly tap: readonly string[];
-  /** What `ostiary session new` prints. */
-  readonly session: (...flags: string[]) => Promise<string>;
+  /** What `ostiary session new` prints; `null` where `ostiary run` makes the session. */
+  readonly session: ((...flags: string[]) => Promise<string>) | null;
 }
 
 export interface Turn {
@@ -65,12 +65,15 @@ function documented(heading: string, language: string, { transport, upstream, en
 
 /** The variables of a client that cannot be told its session in another way. */
 async function sessionVariables({ transport, session }: Setting): Promise<Record<string, string>> {
+  if (session === null) return {};
   if (transport === 'http') return { OSTIARY_TOKEN: (await session('--token')).trim() };
   return { OSTIARY_SOCKET: (JSON.parse(await session('--json')) as { socket: string }).socket };
 }
 
-/** What `ostiary session new` prints of this upstream, led through the taps. */
-async function mcpConfig({ transport, upstream, session, tap, endpoint }: Setting): Promise<object> {
+/** What `ostiary session new` prints of this upstream, led through the taps, in a file; `run` names one by itself. */
+async function mcpConfig(setting: Setting): Promise<string> {
+  const { transport, upstream, session, tap, endpoint, home } = setting;
+  if (session === null) return '{mcp-config}';
   const printed = await session(...(transport === 'http' ? ['--http'] : []));
   const { [upstream]: server } = (JSON.parse(printed) as { mcpServers: Record<string, Printed> }).mcpServers;
   if (server === undefined) throw new Error(`the session has no ${upstream}`);
@@ -79,7 +82,7 @@ async function mcpConfig({ transport, upstream, session, tap, endpoint }: Settin
     'url' in server
       ? { ...server, url: server.url.replace(/^http:\/\/127\.0\.0\.1:\d+/, endpoint) }
       : { ...server, command, args: [...before, server.command, ...server.args] };
-  return { mcpServers: { [upstream]: tapped } };
+  return write(join(home, 'mcp-config.json'), { mcpServers: { [upstream]: tapped } });
 }
 
 type Printed = { readonly command: string; readonly args: string[] } | { readonly url: string };
@@ -96,7 +99,7 @@ const claude: Client = {
       hasCompletedOnboarding: true,
       projects: { [work]: { hasTrustDialogAccepted: true } },
     });
-    const config = write(join(home, 'mcp-config.json'), await mcpConfig(setting));
+    const config = await mcpConfig(setting);
     const output = ['--output-format', 'stream-json', '--verbose'];
     const tools = ['--allowedTools', `mcp__${upstream}__get-env`];
     return [
@@ -131,6 +134,8 @@ const codex: Client = {
       'model_provider="scripted"',
       `model_providers.scripted={ name = "scripted", base_url = "${models}/v1", wire_api = "responses" }`,
       `mcp_servers.${upstream}.default_tools_approval_mode="approve"`,
+      // Or the turn begins without it when it takes longer than a second to start.
+      `mcp_servers.${upstream}.required=true`,
       'analytics.enabled=false',
       'check_for_update_on_startup=false',
       'features.plugins=false',
@@ -223,13 +228,13 @@ const inspector = (era: 'legacy' | 'auto' | 'modern'): Client => ({
   package: '@modelcontextprotocol/inspector',
   executable: '@modelcontextprotocol/inspector/clients/launcher/build/index.js',
   async turns(setting) {
-    const { transport, home, endpoint, upstream, session } = setting;
+    const { transport, endpoint, upstream, session } = setting;
     const from = ['--cli', '--protocol-era', era];
     if (transport === 'shim') {
-      const file = write(join(home, 'mcp-config.json'), await mcpConfig(setting));
+      const file = await mcpConfig(setting);
       from.push('--config', file, '--server', upstream);
     } else {
-      const token = (await session('--token')).trim();
+      const token = (await session?.('--token'))?.trim();
       from.push(
         `${endpoint}/mcp/${upstream}`,
         '--transport',

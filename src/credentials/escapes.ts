@@ -138,14 +138,26 @@ interface Run {
   readonly end: number;
 }
 
+/** What was read already: the ways to read on from one place meet again and again. */
+class Memory {
+  /** Positions that are remembered. */
+  static readonly size = 32;
+  /** One more than the position that a slot is of, its unit and where that ended; by position and layers. */
+  readonly places = new Int32Array(Memory.size * (LAYERS + 1));
+  readonly units = new Int32Array(Memory.size * (LAYERS + 1));
+  readonly nexts = new Int32Array(Memory.size * (LAYERS + 1));
+  /** The run of blanks that was met last, by layers: one of a million is read once, not from each of them on. */
+  readonly runs: Run[] = Array.from({ length: LAYERS + 1 }, () => ({ start: 0, end: 0 }));
+}
+
 export class EscapeReader {
   readonly #text: Buffer;
   /** Where ends what {@link read} read. */
   next = 0;
   /** What it read; private, so that it is not taken for what an earlier call gave. */
   #unit = -1;
-  /** The run of blanks that was met last, by layers: one of a million is read once, not from each of them on. */
-  readonly #runs: Run[] = Array.from({ length: LAYERS + 1 }, () => ({ start: 0, end: 0 }));
+  /** Made when it is needed: short texts mostly need none. */
+  #memory: Memory | undefined;
 
   constructor(text: Buffer) {
     this.#text = text;
@@ -177,6 +189,19 @@ export class EscapeReader {
       this.next = at + 1;
       return byte;
     }
+    this.#memory ??= new Memory();
+    const { places, units, nexts } = this.#memory;
+    const slot = (at % Memory.size) * (LAYERS + 1) + layers;
+    if (places[slot] !== at + 1) {
+      units[slot] = this.#readLead(at, layers);
+      nexts[slot] = this.next;
+      places[slot] = at + 1;
+    }
+    this.next = nexts[slot] as number;
+    return units[slot] as number;
+  }
+
+  #readLead(at: number, layers: number): number {
     const lead = this.read(at, layers - 1);
     const { next } = this;
     if (lead === BACKSLASH && this.#backslash(next, layers - 1)) return this.#unit;
@@ -199,12 +224,14 @@ export class EscapeReader {
   }
 
   #blanks(from: number, layers: number): number {
-    const run = this.#runs[layers] as Run;
     if (!isBlank(this.read(from, layers))) return from;
+    this.#memory ??= new Memory();
+    const { runs } = this.#memory;
+    const run = runs[layers] as Run;
     if (from >= run.start && from < run.end) return run.end;
     let at = this.next;
     while (isBlank(this.read(at, layers))) at = this.next;
-    this.#runs[layers] = { start: from, end: at };
+    runs[layers] = { start: from, end: at };
     return at;
   }
 

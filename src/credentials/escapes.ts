@@ -142,7 +142,10 @@ interface Run {
 class Memory {
   /** Positions that are remembered. */
   static readonly size = 32;
-  /** One more than the position that a slot is of, its unit and where that ended; by position and layers. */
+  /**
+   * One more than the position that a slot is of, its unit and where that ended; by position and layers. In place of no
+   * layers, whether it is plain.
+   */
   readonly places = new Int32Array(Memory.size * (LAYERS + 1));
   readonly units = new Int32Array(Memory.size * (LAYERS + 1));
   readonly nexts = new Int32Array(Memory.size * (LAYERS + 1));
@@ -165,6 +168,17 @@ export class EscapeReader {
 
   /** Whether {@link read} gives the same for any number of layers from one on. False is always safe to say. */
   isPlain(at: number): boolean {
+    this.#memory ??= new Memory();
+    const { places, units } = this.#memory;
+    const slot = (at % Memory.size) * (LAYERS + 1);
+    if (places[slot] !== at + 1) {
+      units[slot] = this.#isPlain(at) ? 1 : 0;
+      places[slot] = at + 1;
+    }
+    return units[slot] === 1;
+  }
+
+  #isPlain(at: number): boolean {
     const text = this.#text;
     let reach = 0;
     if (text[at] === PERCENT) reach = 2;

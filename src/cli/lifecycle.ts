@@ -37,7 +37,12 @@ interface StatusReport {
     failures: number;
     retryAfterSeconds: number;
   }[];
-  readonly credentials: readonly { label: string; redactable: boolean }[];
+  readonly credentials: readonly {
+    label: string;
+    redactable: boolean;
+    expiresAt?: string;
+    refreshAt?: string;
+  }[];
   /** Which secret goes where. */
   readonly placements: readonly { upstream: string; into: string; from: string; as: Placement['as'] }[];
   readonly audit: { readonly file: string; readonly seq: number };
@@ -110,6 +115,9 @@ function describe(report: StatusReport, level: string): string[] {
       lines.push(`            ${into} from ${from}${manner[as]}`);
     if (one.lastProblem !== null) lines.push(`            problem: ${one.lastProblem}`);
   }
+  for (const { label, expiresAt, refreshAt } of report.credentials)
+    if (expiresAt !== undefined)
+      lines.push(`credential  ${label}: expires ${expiresAt}, asked for anew from ${refreshAt} on`);
   for (const { label, redactable } of report.credentials)
     if (!redactable) lines.push(`warning     ${label} is too short to be redacted from answers`);
   return lines;

@@ -6,6 +6,7 @@ export const manner: Readonly<Record<Placement['as'], string>> = {
   template: ', in a template',
   bearer: ', as Bearer',
   basic: ', as the password of Basic',
+  'basic-user': ', as the user name of Basic',
   file: ', in a file',
   descriptor: ', from a descriptor',
 };

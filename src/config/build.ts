@@ -43,13 +43,15 @@ interface RawStdio extends RawCommon {
   readonly fds?: RawReferences;
 }
 
+type RawBasic = { readonly username: string; readonly password: string } | { readonly key: string };
+
 interface RawHttp extends RawCommon {
   readonly url: string;
   readonly transport?: HttpUpstreamConfig['transport'];
   readonly headers?: Readonly<Record<string, string>>;
   readonly secrets?: Readonly<Record<string, RawHeader>>;
   readonly bearer?: string;
-  readonly basic?: { readonly username: string; readonly password: string };
+  readonly basic?: RawBasic;
   readonly oauth?: true | RawOAuth;
 }
 
@@ -114,8 +116,12 @@ function references(raw: RawReferences = {}): Readonly<Record<string, Credential
   return frozenRecord(Object.entries(raw).map(([key, text]) => [key, reference(text)] as const));
 }
 
-function basic({ username, password }: { username: string; password: string }): BasicConfig {
-  return Object.freeze({ username, password: reference(password) });
+function basic(raw: RawBasic): BasicConfig {
+  return Object.freeze(
+    'key' in raw
+      ? { username: null, secret: reference(raw.key) }
+      : { username: raw.username, secret: reference(raw.password) },
+  );
 }
 
 /** Sorted by precedence; among globs of one length the file's order counts. */

@@ -8,7 +8,7 @@ export interface Placement {
   readonly into: string;
   readonly ref: CredentialRef;
   /** How it is there: as the value itself, as part of one, or as what the value leads to. */
-  readonly as: 'value' | 'template' | 'bearer' | 'basic' | 'file' | 'descriptor';
+  readonly as: 'value' | 'template' | 'bearer' | 'basic' | 'basic-user' | 'file' | 'descriptor';
 }
 
 function placed(refs: Readonly<Record<string, CredentialRef>>, as: Placement['as']): Placement[] {
@@ -27,7 +27,10 @@ export function placementsOf(upstream: UpstreamConfig): Placement[] {
     (each): Placement => (Object.hasOwn(templates, each.into) ? { ...each, as: 'template' } : each),
   );
   if (bearer !== null) headers.push({ into: 'Authorization', ref: bearer, as: 'bearer' });
-  if (basic !== null) headers.push({ into: 'Authorization', ref: basic.password, as: 'basic' });
+  if (basic !== null) {
+    const as = basic.username === null ? 'basic-user' : 'basic';
+    headers.push({ into: 'Authorization', ref: basic.secret, as });
+  }
   return headers;
 }
 

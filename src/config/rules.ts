@@ -154,6 +154,7 @@ function referenceEntries(entry: Entry): Entry[] {
     ...children(entry, 'fds'),
     member(entry, 'bearer'),
     member(member(entry, 'basic'), 'password'),
+    member(member(entry, 'basic'), 'key'),
   ];
 }
 
@@ -201,6 +202,17 @@ function* headers(entry: Entry): Generator<Finding> {
     }
 }
 
+function* basicKeys(basic: Entry): Generator<Finding> {
+  if (!isMap(basic.value)) return;
+  const has = (key: string): boolean => member(basic, key).value !== undefined;
+  const choice = 'expected either username and password, or key';
+  for (const key of ['username', 'password'])
+    if (has('key') && has(key))
+      yield { pointer: member(basic, key).pointer, at: 'key', message: `${choice}, got both` };
+    else if (!has('key') && !has(key))
+      yield { pointer: basic.pointer, at: 'key', child: key, message: `${choice}, got no ${key}` };
+}
+
 function* http(entry: Entry): Generator<Finding> {
   const url = member(entry, 'url');
   const { value, pointer } = url;
@@ -211,6 +223,7 @@ function* http(entry: Entry): Generator<Finding> {
   yield* literals(children(entry, 'headers'), 'header');
   for (const each of children(entry, 'secrets')) yield* literals([member(each, 'template')], 'header');
   yield* literals([member(member(entry, 'basic'), 'username')], 'header');
+  yield* basicKeys(member(entry, 'basic'));
   yield* headers(entry);
   yield* upstreamOAuth(entry.value, entry.pointer);
 }

@@ -45,9 +45,9 @@ export interface StdioUpstreamConfig extends CommonUpstreamConfig {
 
 /** `Authorization: Basic` (RFC 7617). */
 export interface BasicConfig {
-  /** Without colon. */
-  readonly username: string;
-  readonly password: CredentialRef;
+  /** Without colon; `null` when the secret is the user name, and the password empty. */
+  readonly username: string | null;
+  readonly secret: CredentialRef;
 }
 
 /** A server at the other end of HTTP. */

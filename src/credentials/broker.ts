@@ -12,6 +12,14 @@ import type { Vault } from './vault.ts';
 export interface KnownCredential {
   readonly label: string;
   readonly redactable: boolean;
+  /** Of what a helper gave; ISO 8601. Absent where it is asked each time. */
+  readonly expiresAt?: string;
+  /** From when on whoever needs it asks for the next one. */
+  readonly refreshAt?: string;
+}
+
+function iso(time: number): string {
+  return new Date(time).toISOString();
 }
 
 export interface BrokerPorts extends Sources {
@@ -25,7 +33,7 @@ export class Broker {
   readonly #now: () => number;
   readonly #scrubber: Scrubber;
   readonly #inFlight = new Map<string, Promise<Secret>>();
-  readonly #known = new Map<string, KnownCredential>();
+  readonly #redactable = new Map<string, boolean>();
   /** By label: a value that did not change stays the same Secret. */
   readonly #last = new Map<string, Secret>();
   /** Refused by an upstream; when its source gave it again all the same, or `null`. */
@@ -82,7 +90,13 @@ export class Broker {
 
   /** In the order of their first acquisition. */
   knownLabels(): readonly KnownCredential[] {
-    return [...this.#known.values()];
+    return [...this.#redactable].map(([label, redactable]) => {
+      const secret = this.#last.get(label);
+      const validity = secret === undefined ? null : this.#sources.helpers.validity(secret);
+      if (validity === null) return { label, redactable };
+      const { expiresAt, refreshAt } = validity;
+      return { label, redactable, expiresAt: iso(expiresAt), refreshAt: iso(refreshAt) };
+    });
   }
 
   /** For each text the label of an acquired secret that it contains, or `null`; to clean an agent's environment. */
@@ -97,7 +111,7 @@ export class Broker {
     this.#last.set(label, secret);
     if (this.#refused.has(secret)) this.#refused.set(secret, this.#now());
     const { redactable } = this.#scrubber.add(secret);
-    this.#known.set(label, { label, redactable });
+    this.#redactable.set(label, redactable);
     return secret;
   }
 

@@ -42,7 +42,7 @@ export const isLead = new Uint8Array(256);
 for (const byte of leads) isLead[byte] = 1;
 
 /** 1 for those of them that begin escapes. */
-const isEscape = new Uint8Array(256);
+export const isEscape = new Uint8Array(256);
 for (const byte of [BACKSLASH, PERCENT, AMPERSAND]) isEscape[byte] = 1;
 
 /** RFC 8259 section 7, and what stack traces, reprs and shells add. */
@@ -69,7 +69,7 @@ export function shortEscape(letter: number): number {
 }
 
 /** HTML, the ones that serializers write; all others are written as numbers. */
-const entities: ReadonlyMap<string, number> = new Map(
+export const entities: ReadonlyMap<string, number> = new Map(
   Object.entries({ amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: '\u00a0' }).map(
     ([name, meaning]) => [name, meaning.charCodeAt(0)],
   ),
@@ -91,9 +91,10 @@ function backslashReach(text: Buffer, at: number): number {
 
 /** The code point that `&name;` stands for, or -1. */
 function entityCode(name: string): number {
+  if (!name.startsWith('#')) return entities.get(name) ?? -1;
   const [, hex, decimal] = /^#(?:x([0-9a-f]+)|([0-9]+))$/i.exec(name) ?? [];
   if (hex !== undefined) return Number.parseInt(hex, 16);
-  return decimal === undefined ? (entities.get(name) ?? -1) : Number(decimal);
+  return decimal === undefined ? -1 : Number(decimal);
 }
 
 /** `#`, a digit or an ASCII letter. */
@@ -102,7 +103,8 @@ function isNameUnit(unit: number): boolean {
   return unit === 0x23 || (unit >= 0x30 && unit <= 0x39) || (lower >= 0x61 && lower <= 0x7a);
 }
 
-function hexDigit(unit: number): number {
+/** The value of a hexadecimal digit in either case, or -1. */
+export function hexDigit(unit: number): number {
   if (unit >= 0x30 && unit <= 0x39) return unit - 0x30;
   const lower = unit | 0x20;
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
@@ -110,6 +112,11 @@ function hexDigit(unit: number): number {
 
 function fromCodePoint(code: number): number {
   return code < 0x80 ? code : code | CODE_POINT;
+}
+
+/** Of indentation or an empty line. */
+export function isBlank(unit: number): boolean {
+  return unit === SPACE || unit === LF || unit === CR || unit === TAB;
 }
 
 const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff;
@@ -125,12 +132,35 @@ export function bytesOf(unit: number): readonly number[] {
   return [0xf0 | (code >> 18), continuation(12), continuation(6), continuation(0)];
 }
 
+/** Half-open range of the text. */
+interface Run {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What was read already: the ways to read on from one place meet again and again. */
+class Memory {
+  /** Positions that are remembered. */
+  static readonly size = 32;
+  /**
+   * One more than the position that a slot is of, its unit and where that ended; by position and layers. In place of no
+   * layers, whether it is plain.
+   */
+  readonly places = new Int32Array(Memory.size * (LAYERS + 1));
+  readonly units = new Int32Array(Memory.size * (LAYERS + 1));
+  readonly nexts = new Int32Array(Memory.size * (LAYERS + 1));
+  /** The run of blanks that was met last, by layers: one of a million is read once, not from each of them on. */
+  readonly runs: Run[] = Array.from({ length: LAYERS + 1 }, () => ({ start: 0, end: 0 }));
+}
+
 export class EscapeReader {
   readonly #text: Buffer;
   /** Where ends what {@link read} read. */
   next = 0;
   /** What it read; private, so that it is not taken for what an earlier call gave. */
   #unit = -1;
+  /** Made when it is needed: short texts mostly need none. */
+  #memory: Memory | undefined;
 
   constructor(text: Buffer) {
     this.#text = text;
@@ -138,6 +168,17 @@ export class EscapeReader {
 
   /** Whether {@link read} gives the same for any number of layers from one on. False is always safe to say. */
   isPlain(at: number): boolean {
+    this.#memory ??= new Memory();
+    const { places, units } = this.#memory;
+    const slot = (at % Memory.size) * (LAYERS + 1);
+    if (places[slot] !== at + 1) {
+      units[slot] = this.#isPlain(at) ? 1 : 0;
+      places[slot] = at + 1;
+    }
+    return units[slot] === 1;
+  }
+
+  #isPlain(at: number): boolean {
     const text = this.#text;
     let reach = 0;
     if (text[at] === PERCENT) reach = 2;
@@ -162,6 +203,19 @@ export class EscapeReader {
       this.next = at + 1;
       return byte;
     }
+    this.#memory ??= new Memory();
+    const { places, units, nexts } = this.#memory;
+    const slot = (at % Memory.size) * (LAYERS + 1) + layers;
+    if (places[slot] !== at + 1) {
+      units[slot] = this.#readLead(at, layers);
+      nexts[slot] = this.next;
+      places[slot] = at + 1;
+    }
+    this.next = nexts[slot] as number;
+    return units[slot] as number;
+  }
+
+  #readLead(at: number, layers: number): number {
     const lead = this.read(at, layers - 1);
     const { next } = this;
     if (lead === BACKSLASH && this.#backslash(next, layers - 1)) return this.#unit;
@@ -184,10 +238,15 @@ export class EscapeReader {
   }
 
   #blanks(from: number, layers: number): number {
-    for (let at = from; ; at = this.next) {
-      const unit = this.read(at, layers);
-      if (unit !== SPACE && unit !== LF && unit !== CR && unit !== TAB) return at;
-    }
+    if (!isBlank(this.read(from, layers))) return from;
+    this.#memory ??= new Memory();
+    const { runs } = this.#memory;
+    const run = runs[layers] as Run;
+    if (from >= run.start && from < run.end) return run.end;
+    let at = this.next;
+    while (isBlank(this.read(at, layers))) at = this.next;
+    runs[layers] = { start: from, end: at };
+    return at;
   }
 
   #found(unit: number, next: number): true {

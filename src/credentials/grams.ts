@@ -8,6 +8,7 @@
  */
 import type { Form } from './forms.ts';
 import { LeadSearch, searchLeads } from './leads.ts';
+import { Neighbours } from './neighbours.ts';
 
 export const GRAM = 4;
 /** Steps from look to look in the text. The shortest form has to hold one look whatever its position. */
@@ -68,8 +69,8 @@ export class GramIndex<F extends Form> {
   #grams: number[] = [];
   /** Number of its form, times {@link OFFSETS}, plus its offset in it. */
   #places: number[] = [];
-  /** 1 for each byte that occurs in a gram. */
-  readonly #bytes = new Uint8Array(256);
+  /** Of the bytes in grams. */
+  readonly neighbours = new Neighbours();
 
   /** @param forms of at least {@link GRAM} bytes more than the least step */
   add(forms: readonly F[]): void {
@@ -99,15 +100,10 @@ export class GramIndex<F extends Form> {
   /** Puts the grams of all forms from `first` on into the table. */
   #enter(first: number): void {
     for (let owner = first; owner < this.#forms.length; owner++) {
-      const { head, caseless } = this.#forms[owner] as F;
-      for (let offset = 0; offset < this.#step + GRAM - 1; offset++) {
-        const byte = head[offset] as number;
-        this.#bytes[byte] = 1;
-        // Lower-case letters differ from the others in one bit.
-        if (caseless && byte >= 0x61) this.#bytes[byte & 0xdf] = 1;
-      }
+      const form = this.#forms[owner] as F;
+      this.neighbours.add(form, this.#step + GRAM - 1);
       for (let offset = 0; offset < this.#step; offset++) {
-        const gram = readGram(head, offset) | FOLD;
+        const gram = readGram(form.head, offset) | FOLD;
         const hash = Math.imul(gram, MIX) >>> this.#shift;
         const slot = hash >>> SLOT_BITS;
         this.#before.push(this.#latest[slot] as number);
@@ -156,10 +152,5 @@ export class GramIndex<F extends Form> {
     const hash = Math.imul(folded, MIX) >>> this.#shift;
     if ((((this.#filter[hash >>> 5] as number) >>> (hash & 31)) & 1) !== 0)
       this.#candidates(folded, at, candidates);
-  }
-
-  /** Whether some gram has it. */
-  has(byte: number): boolean {
-    return this.#bytes[byte] === 1;
   }
 }

@@ -85,6 +85,13 @@ export class Helpers {
     return ![...kept.fields.values()].includes(secret) || this.#ports.now() >= kept.refreshAt;
   }
 
+  /** For how long the value is kept, and from when on the helper is asked for the next one; `null` when it is not kept. */
+  validity(secret: Secret): Validity | null {
+    const kept = this.#kept.get(this.#helperOf.get(secret) ?? '');
+    if (kept === undefined || ![...kept.fields.values()].includes(secret)) return null;
+    return { expiresAt: kept.expiresAt, refreshAt: kept.refreshAt };
+  }
+
   /** An upstream refused this value: it is not kept any longer. */
   drop(secret: Secret): void {
     const name = this.#helperOf.get(secret);

@@ -1,24 +1,22 @@
 /** Forms that begin with an escape, a line break or a joint of strings: see `grams.ts`. */
+import { Blanks, UNCLEAR } from './blanks.ts';
 import { bytesOf, EscapeReader, isLead, LAYERS, leads, readings, shortEscape } from './escapes.ts';
 import type { Form } from './forms.ts';
 import { type Candidates, GRAM, type GramIndex, readGram } from './grams.ts';
+import { Sieve } from './sieve.ts';
 
-const TAB = 0x09;
 const LF = 0x0a;
 const CR = 0x0d;
 const SPACE = 0x20;
 const QUOTE = 0x22;
-const PERCENT = 0x25;
-const AMPERSAND = 0x26;
 const COMMA = 0x2c;
 const BACKSLASH = 0x5c;
 
 /** Four of them. */
 const BACKSLASHES = 0x5c5c5c5c;
 
-/** Instead of a position: there is nothing to skip; it takes a {@link EscapeReader} to tell. */
+/** Instead of a position: there is nothing to skip. */
 const NONE = -1;
-const UNCLEAR = -2;
 
 /** Line breaks and joints in a row, with nothing between them, that are read through at the start of a form. */
 const SKIPS = 8;
@@ -74,10 +72,12 @@ function visitBytes<F extends Form>(
   since: Int32Array,
   search: LeadSearch<F>,
 ): void {
-  for (let at = start; at < end; at++) {
-    const from = since[text[at] as number] as number;
-    if (from >= 0 && at >= from) search.visit(at);
-  }
+  for (let at = start; at < end; at++) visitByte(text, at, since, search);
+}
+
+function visitByte<F extends Form>(text: Buffer, at: number, since: Int32Array, search: LeadSearch<F>): void {
+  const from = since[text[at] as number] as number;
+  if (from >= 0 && at >= from) search.visit(at);
 }
 
 function visitDense<F extends Form>(
@@ -103,9 +103,10 @@ function visitDense<F extends Form>(
       ((dollar - 0x04040404) & ~dollar) |
       // Line breaks among other control characters.
       ((word - 0x10101010) & ~word);
-    if ((flags & HIGH_BITS) === 0) continue;
-    const at = first + 4 * index;
-    visitBytes(text, at, at + 4, since, search);
+    for (let bits = flags & HIGH_BITS; bits !== 0; bits &= bits - 1) {
+      const at = first + 4 * index + ((31 - Math.clz32(bits & -bits)) >> 3);
+      visitByte(text, at, since, search);
+    }
   }
 }
 
@@ -117,6 +118,8 @@ export class LeadSearch<F extends Form> {
   readonly #index: GramIndex<F>;
   readonly #candidates: Candidates<F>;
   readonly #reader: EscapeReader;
+  readonly #blanks: Blanks;
+  readonly #sieve: Sieve;
   /** The position that is looked at. */
   #origin = 0;
   /** The run of backslashes that was met last. */
@@ -130,9 +133,12 @@ export class LeadSearch<F extends Form> {
     this.#index = index;
     this.#candidates = candidates;
     this.#reader = new EscapeReader(text);
+    this.#blanks = new Blanks(text);
+    this.#sieve = new Sieve(text, this.#blanks, index.neighbours);
   }
 
   visit(at: number): void {
+    if (!this.#sieve.passes(at)) return;
     this.#origin = at;
     if (this.#seen.size > 0) this.#seen.clear();
     if (this.#isDeepInRun(at)) {
@@ -154,14 +160,14 @@ export class LeadSearch<F extends Form> {
     const length = text[at] === BACKSLASH ? 2 : 1;
     const meaning = length === 2 ? shortEscape(text[at + 1] ?? 0) : (text[at] as number);
     if (meaning === QUOTE || meaning === LF || meaning === CR) {
-      const behind = meaning === QUOTE ? this.#joint(at + length) : this.#lineBreak(at + length);
+      const behind = meaning === QUOTE ? this.#joint(at + length) : this.#blanks.behind(at + length);
       if (behind !== UNCLEAR) {
-        const escaped = length === 2 && this.#index.has(meaning);
+        const escaped = length === 2 && this.#index.neighbours.occurs(meaning);
         if (escaped) this.#read(at + length, gram | (meaning << (8 * count)), count + 1, skips);
         if (behind >= 0 && skips > 0) this.#read(behind, gram, count, skips - 1);
         return escaped || behind >= 0;
       }
-    } else if (meaning >= 0 && isLead[meaning] === 0 && !this.#index.has(meaning)) return false;
+    } else if (meaning >= 0 && isLead[meaning] === 0 && !this.#index.neighbours.occurs(meaning)) return false;
     const plain = this.#reader.isPlain(at);
     if (!plain && !this.#isNew(at, gram, count)) return false;
     const escaped = this.#readEscapes(at, gram, count, skips, plain);
@@ -201,23 +207,10 @@ export class LeadSearch<F extends Form> {
     const byte = text[at] ?? 0;
     if (byte > SPACE && byte !== COMMA && isLead[byte] === 0) return NONE;
     if (byte !== COMMA) return UNCLEAR;
-    const next = this.#lineBreak(at + 1);
+    const next = this.#blanks.behind(at + 1);
     if (next === UNCLEAR) return UNCLEAR;
     if (text[next] === QUOTE) return next + 1;
     return text[next] === BACKSLASH && text[next + 1] === QUOTE ? next + 2 : NONE;
-  }
-
-  /** Where text goes on behind a line break that ended before `from` and the indentation after it, or `UNCLEAR`. */
-  #lineBreak(from: number): number {
-    const text = this.#text;
-    for (let at = from; ; ) {
-      const byte = text[at] ?? 0;
-      const escaped = byte === BACKSLASH ? shortEscape(text[at + 1] ?? 0) : byte;
-      if (escaped === SPACE || escaped === LF || escaped === CR || escaped === TAB)
-        at += byte === BACKSLASH ? 2 : 1;
-      else if (escaped < 0 || escaped === BACKSLASH || byte === PERCENT || byte === AMPERSAND) return UNCLEAR;
-      else return at;
-    }
   }
 
   /** Tries all readings of what is at `at`; `gram` holds the `count` bytes that were read before. */
@@ -232,7 +225,7 @@ export class LeadSearch<F extends Form> {
       if (isLead[byte] === 1) {
         this.#readLead(at, gram, count, skips);
       }
-      if (!this.#index.has(byte)) return;
+      if (!this.#index.neighbours.occurs(byte)) return;
       gram |= byte << (8 * count++);
       at++;
     }
@@ -250,11 +243,11 @@ export class LeadSearch<F extends Form> {
       if (unit < 0 || next === known) continue;
       known = next;
       if (unit < 0x80) {
-        if (!this.#index.has(unit)) continue;
+        if (!this.#index.neighbours.occurs(unit)) continue;
         this.#read(next, gram | (unit << (8 * count)), count + 1, skips);
       } else {
         const bytes = bytesOf(unit);
-        if (!this.#index.has(bytes[0] as number)) continue;
+        if (!this.#index.neighbours.occurs(bytes[0] as number)) continue;
         let longer = gram;
         let length = count;
         for (const byte of bytes) if (length < GRAM) longer |= byte << (8 * length++);

@@ -9,6 +9,9 @@ export class Matcher {
   readonly #text: Buffer;
   readonly #reader: EscapeReader;
   #steps: number;
+  /** Where the ways go on that {@link #ways} found: in the text and in the form. */
+  readonly #ats: number[] = [];
+  readonly #indexes: number[] = [];
 
   /** @param steps how much work may be done: an upstream may write what looks like the start of secrets, again and again */
   constructor(text: Buffer, steps: number) {
@@ -50,8 +53,17 @@ export class Matcher {
         }
       } else if (byte >= 0) {
         if (index + LONGEST_UNIT > pattern.length && pattern.length < form.length) pattern = form.whole();
-        open ??= new Branches(form.length);
-        this.#branch(open, at, index, pattern, fold);
+        const ways = this.#ways(at, index, pattern, fold);
+        if (ways === 1) {
+          at = this.#ats[0] as number;
+          index = this.#indexes[0] as number;
+          continue;
+        }
+        if (ways > 1) {
+          open ??= new Branches(form.length);
+          for (let way = 0; way < ways; way++)
+            open.push(this.#ats[way] as number, this.#indexes[way] as number);
+        }
       }
       const next = open?.pop();
       if (next === undefined) return -1;
@@ -60,23 +72,40 @@ export class Matcher {
     return -1;
   }
 
-  /** Adds each way to go on from `at`, where an escape may begin, that agrees with the pattern from `index` on. */
-  #branch(open: Branches, at: number, index: number, pattern: Buffer, fold: Uint8Array): void {
+  /**
+   * Finds each way to go on from `at`, where an escape may begin, that agrees with the pattern from `index` on.
+   * @returns how many; nearly always there is one
+   */
+  #ways(at: number, index: number, pattern: Buffer, fold: Uint8Array): number {
     const reader = this.#reader;
-    if (fold[this.#text[at] as number] === pattern[index]) open.push(at + 1, index + 1);
+    let ways = fold[this.#text[at] as number] === pattern[index] ? this.#add(0, at + 1, index + 1) : 0;
     const plain = reader.isPlain(at);
     for (let reading = 0; reading < (plain ? 1 : readings); reading++) {
       const unit = reader.readAs(at, reading);
       if (unit < 0) continue;
+      if (unit < 0x80) {
+        if (fold[unit] === pattern[index]) ways = this.#add(ways, reader.next, index + 1);
+        continue;
+      }
       let matched = 0;
       const bytes = bytesOf(unit);
       while (matched < bytes.length && fold[bytes[matched] as number] === pattern[index + matched]) matched++;
-      if (matched === bytes.length) open.push(reader.next, index + matched);
+      if (matched === bytes.length) ways = this.#add(ways, reader.next, index + matched);
     }
     for (let layers = 0; layers <= (plain ? 1 : LAYERS) && index > 0; layers++) {
       const behind = reader.skip(at, layers);
-      if (behind > at) open.push(behind, index);
+      if (behind > at) ways = this.#add(ways, behind, index);
     }
+    return ways;
+  }
+
+  /** @returns how many ways there are then: those that lead to the same place are one */
+  #add(ways: number, at: number, index: number): number {
+    for (let way = 0; way < ways; way++)
+      if (this.#ats[way] === at && this.#indexes[way] === index) return ways;
+    this.#ats[ways] = at;
+    this.#indexes[ways] = index;
+    return ways + 1;
   }
 }
 

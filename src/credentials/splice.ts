@@ -1,9 +1,9 @@
 /** Putting marks in place of hits, leaving every other byte as it was. */
 import type { Hit } from './hits.ts';
 
-/** `[redacted vault:notion]`: ASCII that needs no escape in JSON, so it fits in any string. */
+/** `[redacted command:aws#AccessKeyId]`: what references are made of, which needs no escape in JSON. */
 function markOf([label = '']: readonly string[]): string {
-  return `[redacted ${label.replace(/[^A-Za-z0-9:_./-]/g, '_')}]`;
+  return `[redacted ${label.replace(/[^A-Za-z0-9:_./#@+-]/g, '_')}]`;
 }
 
 export function spliceText(text: Buffer, hits: readonly Hit[]): Buffer {

@@ -95,7 +95,7 @@ export interface Composed {
   /** Goes into `Authorization: Bearer …`. */
   readonly bearer?: Secret | undefined;
   /** Goes into `Authorization: Basic …` (RFC 7617). */
-  readonly basic?: { readonly username: string; readonly password: Secret } | undefined;
+  readonly basic?: { readonly username: string | null; readonly secret: Secret } | undefined;
 }
 
 /** A function as replacement: `$&` in a secret is no pattern. */
@@ -109,17 +109,22 @@ function templateOf(field: string, { templates = {} }: Composed): string {
 
 const BEARER = 'Bearer {}';
 
-/** RFC 7617, section 2: no control characters, and a user name without colon. */
-function userPass({ username, password }: NonNullable<Composed['basic']>): Buffer {
-  const bytes = reveal(password, 'Basic authentication of requests to one upstream');
+/** RFC 7617, section 2: no control characters, and a user name without colon. Without one the secret is the user name. */
+function userPass({ username, secret }: NonNullable<Composed['basic']>): Buffer {
+  const bytes = reveal(secret, 'Basic authentication of requests to one upstream');
   const refused = !isUtf8(bytes)
     ? 'is not valid UTF-8'
     : /\p{Cc}/u.test(bytes.toString('utf8'))
       ? 'has control characters'
-      : null;
+      : username === null && bytes.includes(':')
+        ? 'has a colon, which a user name cannot have'
+        : null;
   if (refused !== null)
-    throw new Failure('credential', `${password.label} ${refused}: it cannot be put into Authorization`);
-  return Buffer.concat([Buffer.from(`${username}:`), bytes]);
+    throw new Failure('credential', `${secret.label} ${refused}: it cannot be put into Authorization`);
+  const colon = Buffer.from(':');
+  return username === null
+    ? Buffer.concat([bytes, colon])
+    : Buffer.concat([Buffer.from(username), colon, bytes]);
 }
 
 /**
@@ -151,7 +156,7 @@ export function derivedSecrets(
   for (const [field, secret] of Object.entries(secrets)) around(secret, templateOf(field, composed));
   if (composed.bearer !== undefined) around(composed.bearer, BEARER);
   if (composed.basic !== undefined) {
-    const { label } = composed.basic.password;
+    const { label } = composed.basic.secret;
     const pair = userPass(composed.basic);
     derived.push(Secret.seal(label, Buffer.from(pair.toString('base64'))), Secret.seal(label, pair));
   }
@@ -198,7 +203,7 @@ export function injectHeaders(
   if (bearer !== undefined) putSecret('Authorization', bearer, BEARER);
   if (basic !== undefined) {
     put('Authorization', () => `Basic ${userPass(basic).toString('base64')}`);
-    labels.add(basic.password.label);
+    labels.add(basic.secret.label);
   }
   return { headers: Object.fromEntries(fields.values()), labels: [...labels] };
 }

@@ -174,6 +174,19 @@ describe('placements', () => {
     '2:75: upstreams.n.secrets.X.template: expected no secret, got what looks like a GitHub token: keep it with ostiary secret set; name it under secrets, with a template where there is more than the secret',
   );
   refuse(
+    'key beside a password, no password, none of them',
+    [
+      'version: 1',
+      'upstreams:',
+      '  a: {url: "https://a.example", basic: {key: vault:a, password: vault:b}}',
+      '  b: {url: "https://b.example", basic: {username: b}}',
+      '  c: {url: "https://c.example", basic: {key: hunter22}}',
+    ],
+    '3:55: upstreams.a.basic.password: expected either username and password, or key, got both',
+    '4:33: upstreams.b.basic.password: expected either username and password, or key, got no password',
+    '5:46: upstreams.c.basic.key: expected a credential reference such as vault:NAME, got text of 8 characters',
+  );
+  refuse(
     'user name with a colon, password that is none',
     url('basic: {username: "a:b", password: hunter22}'),
     '2:54: upstreams.n.basic.username: expected ASCII text without colons and control characters, got text of 3 characters',

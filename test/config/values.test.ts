@@ -236,6 +236,7 @@ describe('values', () => {
       '    url: https://c.example/mcp',
       '    secrets: {X-Key: {from: vault:c, template: "Token {}"}}',
       '    basic: {username: robot, password: vault:d}',
+      '  d: {url: "https://d.example/mcp", basic: {key: vault:e}}',
     );
     const vault = (name: string) => ({ source: 'vault', name });
     assert.deepEqual([...config.upstreams.values()].flatMap(placementsOf), [
@@ -246,8 +247,9 @@ describe('values', () => {
       { into: 'Authorization', ref: { source: 'env', name: 'B' }, as: 'bearer' },
       { into: 'X-Key', ref: vault('c'), as: 'template' },
       { into: 'Authorization', ref: vault('d'), as: 'basic' },
+      { into: 'Authorization', ref: vault('e'), as: 'basic-user' },
     ]);
-    assert.equal(credentialRefs(config).length, 7);
+    assert.equal(credentialRefs(config).length, 8);
     const c = config.upstreams.get('c');
     assert(c !== undefined && c.transport !== 'stdio');
     assert.deepEqual({ ...c.templates }, { 'X-Key': 'Token {}' });

@@ -64,7 +64,23 @@ describe('kept', () => {
     assert.equal(await rig.text(ref('h', 'token')), fresh);
     const labels = ['command:h#token', 'command:h#token', 'command:h#aside', null];
     assert.deepEqual(rig.broker.contains([old, fresh, aside, canary()]), labels);
-    assert.deepEqual(rig.broker.knownLabels(), [{ label: 'command:h#token', redactable: true }]);
+    const [known, ...others] = rig.broker.knownLabels();
+    assert.deepEqual([known?.label, known?.redactable, others], ['command:h#token', true, []]);
+  });
+
+  test('its end is known, and from when on it is asked for anew; never more', async (t) => {
+    const turns = new Turns(t, ['canary-1', 'canary-2'], { ttlMs: 100_000 });
+    const always = new Turns(t, ['canary-3']);
+    const rig = new Rig(t, { h: turns.helper, always: always.helper });
+    await rig.text(ref('h'));
+    await rig.text(ref('always'));
+    const at = (seconds: number): string => new Date(rig.start + 1000 * seconds).toISOString();
+    const [kept, asked] = rig.broker.knownLabels();
+    assert.deepEqual(asked, { label: 'command:always', redactable: true });
+    assert.deepEqual(Object.keys(kept ?? {}), ['label', 'redactable', 'expiresAt', 'refreshAt']);
+    const refreshAt = kept?.refreshAt ?? '';
+    assert.equal(kept?.expiresAt, at(100));
+    assert.ok(at(80) <= refreshAt && refreshAt <= at(90), refreshAt);
   });
 
   test('a name is no secret, unless it is used as one', async (t) => {

@@ -250,6 +250,26 @@ describe('D6: what cannot be cleaned with certainty is withheld', () => {
   });
 });
 
+describe('D6: no text costs more than its length', () => {
+  const many = 40_000;
+  const texts = {
+    'line breaks': '\n'.repeat(many),
+    'line breaks, percent-encoded': '%0A'.repeat(many),
+    'indented line breaks': `\n${' '.repeat(3000)}`.repeat(many / 3000),
+    'joints of strings': '","'.repeat(many),
+    backslashes: '\\'.repeat(many),
+    ampersands: '&amp;'.repeat(many),
+  };
+  for (const [name, text] of Object.entries(texts))
+    test(`D6 F4 nothing but ${name}`, { timeout: 20_000 }, () => {
+      const scrubber = scrubberOf(canary(), `${canary()}"\\\n`);
+      for (const layer of [text, JSON.stringify([text]), JSON.stringify([JSON.stringify([text])])]) {
+        assert.equal(scrubber.scrubText(Buffer.from(layer)).outcome, 'clean');
+        assert.equal(scrubber.scrubJson(Buffer.from(layer)).outcome, 'clean');
+      }
+    });
+});
+
 describe('D1: where it stands in the message', () => {
   test('D1 a number becomes a string, whole', () => {
     const scrubber = scrubberOf('1234567890');
@@ -300,8 +320,15 @@ describe('D1: where it stands in the message', () => {
     const value = canary();
     const scrubber = new Scrubber();
     scrubber.add(seal(value, 'file:/tmp/"é\\\n'));
-    const bytes = redacted(scrubber.scrubJson(Buffer.from(JSON.stringify([value]))));
-    assert.equal(bytes.toString(), '["[redacted file:/tmp/____]"]');
+    const [field, account] = [canary(), canary()];
+    scrubber.add(seal(field, 'command:aws#SecretAccessKey'));
+    scrubber.add(seal(account, 'keychain:mail/me+x@a.example'));
+    const bytes = redacted(scrubber.scrubJson(Buffer.from(JSON.stringify([value, field, account]))));
+    assert.deepEqual(JSON.parse(bytes.toString()), [
+      '[redacted file:/tmp/____]',
+      '[redacted command:aws#SecretAccessKey]',
+      '[redacted keychain:mail/me+x@a.example]',
+    ]);
   });
 });
 

@@ -135,14 +135,14 @@ test('D1 a bearer from vault, env, file and a helper; a header that is secret, a
 });
 
 test('D1 D2 a template and Basic: what they come to is sent, and redacted like the secret itself', async (t) => {
-  const canaries = ['template', 'basic'].map((name) => canary(name)) as [Canary, Canary];
-  const [template, basic] = canaries;
+  const canaries = ['template', 'basic', 'key'].map((name) => canary(name)) as [Canary, Canary, Canary];
+  const [template, basic, key] = canaries;
   // Too short to be searched for by itself.
   const pin = '7-x';
   const server = await echoing(t);
   const { url } = server;
   const { initialize, assertNoLeak, received } = await world(t, {
-    secrets: { template: template.value, basic: basic.value, pin },
+    secrets: { template: template.value, basic: basic.value, key: key.value, pin },
     config: {
       upstreams: {
         both: {
@@ -155,21 +155,24 @@ test('D1 D2 a template and Basic: what they come to is sent, and redacted like t
           basic: { username: 'robot', password: 'vault:pin' },
           secrets: { 'X-Api-Key': { from: 'vault:pin', template: 'Token {}' } },
         },
+        user: { url, basic: { key: 'vault:key' } },
       },
     },
   });
-  const basicToken = (password: string): string => Buffer.from(`robot:${password}`).toString('base64');
-  for (const [name, password, key] of [
-    ['both', basic.value, `Token token="${template.value}", v=1`],
-    ['short', pin, `Token ${pin}`],
+  const tokenOf = (pair: string): string => Buffer.from(pair).toString('base64');
+  const basicToken = (password: string): string => tokenOf(`robot:${password}`);
+  for (const [name, pair, header] of [
+    ['both', `robot:${basic.value}`, `Token token="${template.value}", v=1`],
+    ['short', `robot:${pin}`, `Token ${pin}`],
+    ['user', `${key.value}:`, undefined],
   ] as const) {
     const answers = await initialize(name);
     const { authorization, 'x-api-key': sent } = server.requests.at(-1)?.headers ?? {};
-    assert.equal(authorization, `Basic ${basicToken(password)}`);
-    assert.equal(sent, key);
+    assert.equal(authorization, `Basic ${tokenOf(pair)}`);
+    assert.equal(sent, header);
     const text = JSON.stringify(answers);
-    assert.ok(!text.includes(basicToken(password)) && !text.includes(`Token ${pin}`));
-    assert.match(text, /Basic \[redacted vault:(?:basic|pin)\]/);
+    assert.ok(!text.includes(tokenOf(pair)) && !text.includes(`Token ${pin}`));
+    assert.match(text, /Basic \[redacted vault:(?:basic|pin|key)\]/);
   }
   assert.ok(received.every((bytes) => !bytes.includes(basicToken(pin))));
   await assertNoLeak(...canaries, { name: 'pair', value: basicToken(basic.value) });

@@ -160,7 +160,7 @@ test('templates and Basic compose a header; a secret is no pattern', () => {
     { 'X-Key': odd, 'X-Plain': seal(canary, 'env:PLAIN') },
     {
       templates: { 'X-Key': 'Token {}; v=1' },
-      basic: { username: 'röbot', password: seal('pä:ss', 'vault:door') },
+      basic: { username: 'röbot', secret: seal('pä:ss', 'vault:door') },
     },
   );
   assert.deepEqual(headers, {
@@ -171,10 +171,23 @@ test('templates and Basic compose a header; a secret is no pattern', () => {
   assert.deepEqual(labels, ['vault:notion', 'env:PLAIN', 'vault:door']);
 });
 
+test('a key is the user name of Basic, and has no password', () => {
+  const composed = { basic: { username: null, secret: seal(canary) } };
+  assert.deepEqual(injectHeaders({}, {}, composed).headers, {
+    Authorization: `Basic ${Buffer.from(`${canary}:`).toString('base64')}`,
+  });
+  const derived = derivedSecrets({}, composed).map((one) => reveal(one, 'a test').toString());
+  assert.deepEqual(derived, [Buffer.from(`${canary}:`).toString('base64'), `${canary}:`]);
+  const colon = { basic: { username: null, secret: seal(`${canary}:x`) } };
+  const failure = refusal(() => injectHeaders({}, {}, colon));
+  assert.match(failure.message, /^vault:notion has a colon.*Authorization$/);
+  assert.doesNotMatch(`${failure.message}${failure.stack}`, new RegExp(canary));
+});
+
 test('a password with control characters or other bytes than UTF-8 is refused, without its value', () => {
   for (const value of [`${canary}\n`, `${canary}\0`, `${canary}\x7f`, [...Buffer.from(canary), 0xff]])
     for (const run of [injectHeaders.bind(null, {}), derivedSecrets]) {
-      const failure = refusal(() => run({}, { basic: { username: 'u', password: seal(value) } }));
+      const failure = refusal(() => run({}, { basic: { username: 'u', secret: seal(value) } }));
       assert.match(failure.message, /^vault:notion .*Authorization$/);
       assert.doesNotMatch(`${failure.message}${failure.stack}`, new RegExp(canary));
     }
@@ -192,7 +205,7 @@ test('D2 what gives a secret away without containing it is derived, under the la
   );
   assert.deepEqual(texts(derivedSecrets({}, { bearer: short })), ['vault:pin Bearer 7-x']);
   const pair = Buffer.from(`u:${canary}`).toString('base64');
-  assert.deepEqual(texts(derivedSecrets({}, { basic: { username: 'u', password: long } })), [
+  assert.deepEqual(texts(derivedSecrets({}, { basic: { username: 'u', secret: long } })), [
     `vault:notion ${pair}`,
     `vault:notion u:${canary}`,
   ]);

@@ -29,7 +29,7 @@ export interface HttpSpec {
   /** Goes into `Authorization: Bearer …`. */
   readonly bearer?: CredentialRef | null;
   /** Goes into `Authorization: Basic …`. */
-  readonly basic?: { readonly username: string; readonly password: CredentialRef } | null;
+  readonly basic?: { readonly username: string | null; readonly secret: CredentialRef } | null;
 }
 
 export interface HttpPorts {
@@ -324,7 +324,7 @@ const BEARER = ' bearer';
 const BASIC = ' basic';
 
 function secretsIn({ fields, composed: { bearer, basic } }: Secrets): Secret[] {
-  return [...Object.values(fields), bearer, basic?.password].filter((secret) => secret !== undefined);
+  return [...Object.values(fields), bearer, basic?.secret].filter((secret) => secret !== undefined);
 }
 
 async function secretsFor(
@@ -335,13 +335,13 @@ async function secretsFor(
   const { bearer, basic } = spec;
   const refs = Object.entries(spec.secrets);
   if (bearer != null) refs.push([BEARER, bearer]);
-  if (basic != null) refs.push([BASIC, basic.password]);
+  if (basic != null) refs.push([BASIC, basic.secret]);
   const acquired = Object.fromEntries(await acquireAll(refs, ports.acquire, missing));
-  const { [BEARER]: token, [BASIC]: password, ...fields } = acquired;
+  const { [BEARER]: token, [BASIC]: secret, ...fields } = acquired;
   const composed: Composed = {
     templates: spec.templates ?? {},
     bearer: token,
-    basic: basic == null || password === undefined ? undefined : { ...basic, password },
+    basic: basic == null || secret === undefined ? undefined : { ...basic, secret },
   };
   return { fields, composed };
 }

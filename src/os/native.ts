@@ -64,6 +64,9 @@ export const native = {
   sigaction: foreign<[signal: number, act: null, old: Buffer]>(
     'int sigaction(int signal, const void *act, void *old)',
   ),
+  syscall: foreign<[number: number, ...typesAndValues: (string | number | null)[]]>(
+    'long syscall(long number, ...)',
+  ),
   prctl: foreign<[option: number, type: 'ulong', value: number]>('int prctl(int option, ...)'),
   setrlimit: foreign<[resource: number, limit: BigUint64Array]>(
     'int setrlimit(int resource, const void *limit)',

@@ -64,15 +64,14 @@ export const native = {
   sigaction: foreign<[signal: number, act: null, old: Buffer]>(
     'int sigaction(int signal, const void *act, void *old)',
   ),
-  syscall: foreign<[number: number, ...typesAndValues: (string | number | null)[]]>(
-    'long syscall(long number, ...)',
-  ),
   prctl: foreign<[option: number, type: 'ulong', value: number]>('int prctl(int option, ...)'),
   setrlimit: foreign<[resource: number, limit: BigUint64Array]>(
     'int setrlimit(int resource, const void *limit)',
   ),
   getrlimit: foreign<[resource: number, limit: BigUint64Array]>('int getrlimit(int resource, void *limit)'),
   mallocTrim: foreign<[keep: number]>('int malloc_trim(size_t keep)'),
+  /** Arguments after the number are pairs of type name and value. */
+  syscall: foreign<[number: number, ...typed: unknown[]]>('long syscall(long number, ...)'),
   execve: foreign<[file: string, argv: (string | null)[], env: (string | null)[]]>(
     'int execve(const char *file, const char **argv, const char **env)',
   ),

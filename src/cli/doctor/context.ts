@@ -11,11 +11,14 @@ import { Vault } from '../../credentials/vault.ts';
 import type { Unlock, WrapKind } from '../../credentials/vault-key.ts';
 import { Failure } from '../../errors.ts';
 import { limits } from '../../limits.ts';
+import { filledPipe } from '../../os/index.ts';
 import { controlSocket, runtimeDirectory, stateDirectory } from '../../paths.ts';
 import type { ControlClient } from '../control.ts';
+import type { DaemonChoice } from '../find-daemon.ts';
 import type { StatusReport } from '../lifecycle.ts';
+import { readDescriptor } from '../prompt.ts';
 import { residentDaemon } from '../resident-daemon.ts';
-import { type UnlockOptions, unlockBy } from '../unlock.ts';
+import type { UnlockOptions } from '../unlock.ts';
 import { within } from './check.ts';
 import { type Machine, thisMachine } from './machine.ts';
 
@@ -50,6 +53,8 @@ export interface Context {
   readonly hidden: boolean;
   /** Never asks for a passphrase, and never makes the keychain ask. */
   readonly unlock: Unlock;
+  /** For starting a daemon, with a passphrase of its own if there is one. */
+  readonly daemonChoice: () => DaemonChoice;
   readonly vault: () => Promise<VaultState>;
   readonly resident: () => Promise<ResidentState>;
   /** Why the keychain gives nothing, or `null`. */
@@ -78,11 +83,7 @@ function wrapKind(state: string): WrapKind | null {
   }
 }
 
-async function openVault(
-  state: string,
-  unlock: Unlock,
-  { hidden, hasPassphrase }: { hidden: boolean; hasPassphrase: boolean },
-): Promise<VaultState> {
+export async function openVault(state: string, unlock: Unlock, hidden: boolean): Promise<VaultState> {
   let key: WrapKind | null;
   try {
     key = Vault.kind(state);
@@ -91,7 +92,7 @@ async function openVault(
     throw failure;
   }
   if (key === null) return { state: 'none' };
-  if (key === 'passphrase' && !hasPassphrase)
+  if (key === 'passphrase' && unlock.passphrase === undefined)
     return {
       state: 'sealed',
       why: 'it is under a passphrase: ostiary doctor --passphrase-fd 3 3</path/of/the/passphrase',
@@ -106,10 +107,14 @@ async function openVault(
   }
 }
 
-async function lookUpResident(runtime: string): Promise<ResidentState> {
+/** @param patienceMs instead of `limits.doctorAnswerMs` */
+export async function lookUpResident(
+  runtime: string,
+  patienceMs: number = limits.doctorAnswerMs,
+): Promise<ResidentState> {
   if (!existsSync(controlSocket(runtime))) return { state: 'none' };
   try {
-    const found = await within(residentDaemon(), limits.doctorAnswerMs, () => 'no answer' as const);
+    const found = await within(residentDaemon(runtime), patienceMs, () => 'no answer' as const);
     if (found === 'no answer') return { state: 'no answer' };
     if (found === null) return { state: 'stale' };
     return { state: 'running', client: found.client, status: await found.client.status<StatusReport>() };
@@ -139,11 +144,21 @@ function configHere(options: DoctorOptions, env: NodeJS.ProcessEnv): Config | Fa
   }
 }
 
-/** @param hidden see {@link Context.hidden} */
+/**
+ * @param hidden see {@link Context.hidden}
+ * @throws {Failure} when the passphrase cannot be read from its descriptor
+ */
 export function contextHere(options: DoctorOptions, hidden: boolean): Context {
   const { env } = process;
   const [state, runtime] = [stateDirectory(env), runtimeDirectory(env)];
-  const unlock = { ...unlockBy(options), keychain: keychainFor(env) };
+  const { config, passphraseFd } = options;
+  // Read once, and used twice: a descriptor gives it a single time.
+  const passphrase = passphraseFd === undefined ? null : readDescriptor('--passphrase-fd', passphraseFd);
+  const unlock: Unlock = {
+    keychain: keychainFor(env),
+    credentials: env.CREDENTIALS_DIRECTORY,
+    ...(passphrase !== null && { passphrase: async () => Buffer.from(passphrase) }),
+  };
   return {
     options,
     env,
@@ -154,9 +169,11 @@ export function contextHere(options: DoctorOptions, hidden: boolean): Context {
     machine: thisMachine(env),
     hidden,
     unlock,
-    vault: once(() =>
-      openVault(state, unlock, { hidden, hasPassphrase: options.passphraseFd !== undefined }),
-    ),
+    daemonChoice: () => ({
+      ...(config !== undefined && { config }),
+      ...(passphrase !== null && { passphraseFd: String(filledPipe(passphrase)) }),
+    }),
+    vault: once(() => openVault(state, unlock, hidden)),
     resident: once(() => lookUpResident(runtime)),
     keychain: once(() => askForNothing(env)),
   };

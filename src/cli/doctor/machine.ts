@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { accessSync, constants, readFileSync, realpathSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { sealedForSpawn } from '../../environment.ts';
-import { landlockVersion } from '../../os/index.ts';
+import { landlockAbi } from '../../os/index.ts';
 
 export interface Ran {
   /** `null`: ended by a signal, or by us when its time was over. */
@@ -110,6 +110,6 @@ export function thisMachine(env: NodeJS.ProcessEnv): Machine {
       return found === undefined ? null : realpathSync(found);
     },
     run: (file, args, milliseconds) => runToEnd(childEnv, file, args, milliseconds),
-    landlock: landlockVersion,
+    landlock: landlockAbi,
   };
 }

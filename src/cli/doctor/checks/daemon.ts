@@ -18,9 +18,14 @@ function changedSince(file: string | null, started: number): boolean {
 
 function* judgeRunning(status: StatusReport): Generator<Finding> {
   const restart = 'ostiary down && ostiary up';
-  if (status.version === version) yield fine('daemon.ok', `runs, pid ${status.pid}, version ${version}`);
-  else
-    yield problem('daemon.version', `the daemon is version ${status.version}, this is ${version}`, restart);
+  // Nothing else is known of what another version says.
+  if (status.version !== version)
+    return yield problem(
+      'daemon.version',
+      `the daemon is version ${status.version}, this is ${version}`,
+      restart,
+    );
+  yield fine('daemon.ok', `runs, pid ${status.pid}, version ${version}`);
   if (changedSince(status.config, Date.now() - status.uptimeMs))
     yield problem('daemon.outdated', 'the configuration was changed since the daemon started', restart);
   const weak = status.hardening.filter(({ inForce }) => !inForce).map(({ measure }) => measure);

@@ -1,9 +1,9 @@
 /** Owners and modes of what is ours: who else could read it, or put something else in its place (I2). */
 import { lstatSync, readdirSync, type Stats } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { Failure, formatPlace } from '../../../errors.ts';
 import { checkAncestors, privateDirectory } from '../../../files.ts';
-import { packageRoot } from '../../../paths.ts';
+import { mainFile } from '../../main-file.ts';
 import type { Check } from '../check.ts';
 import type { Context } from '../context.ts';
 import { type Finding, fine, problem, problemOf } from '../finding.ts';
@@ -12,21 +12,24 @@ function look(path: string): Stats | null {
   return lstatSync(path, { throwIfNoEntry: false }) ?? null;
 }
 
-/** One that does not exist is made, with the right mode, by whoever needs it first; what leads there has to be right. */
+function leadsTo(path: string): void {
+  try {
+    checkAncestors(path);
+  } catch (error) {
+    // What is there has been looked at; the rest is made, with the right mode, by whoever needs it first.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
 function directory(path: string): Finding | null {
   try {
-    if (look(path) === null) checkAncestors(nearest(path));
+    if (look(path) === null) leadsTo(path);
     else privateDirectory(path);
     return null;
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     return problemOf('files.directory', error, `ls -ld ${path}`);
   }
-}
-
-function nearest(path: string): string {
-  const above = dirname(path);
-  return look(above) === null ? nearest(above) : above;
 }
 
 function octal(mode: number): string {
@@ -54,10 +57,9 @@ function names(path: string): string[] {
 }
 
 /** Of the program itself: whoever can change it is given every secret. */
-function ownProgram(): Finding | null {
-  const path = join(packageRoot, 'dist', 'main.js');
+export function judgeProgram(file: string): Finding | null {
   try {
-    checkAncestors(path);
+    checkAncestors(file);
     return null;
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
@@ -72,7 +74,7 @@ function judge({ state, runtime, machine }: Context): Finding[] {
     directory(state),
     directory(runtime),
     ...[state, runtime].flatMap((path) => names(path).map((name) => entry(join(path, name), machine.uid))),
-    ownProgram(),
+    judgeProgram(mainFile),
   ].filter((one) => one !== null);
   return found.some(({ level }) => level === 'fail')
     ? found

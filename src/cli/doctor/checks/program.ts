@@ -52,8 +52,28 @@ function npmVersion({ machine }: Context): string | null {
   return manifest(join(dirname(found), '..', 'package.json'))?.version ?? 'of unknown version';
 }
 
+/** @param npm its version, `null` when it is not there */
+export function judgeNpm(npm: string | null): Finding[] {
+  if (npm !== null) return [];
+  return [
+    problem('program.npm-missing', 'npm is not there; servers from npm cannot be installed', 'install npm'),
+  ];
+}
+
+/** @param url of the inspector of this process */
+export function judgeInspector(url: string | undefined): Finding[] {
+  if (url === undefined) return [];
+  return [
+    problem(
+      'program.inspector-open',
+      "NODE_OPTIONS opened this command's inspector: whoever connects reads its environment and memory",
+      'unset NODE_OPTIONS',
+    ),
+  ];
+}
+
 /** Asks the kernel whose a loopback connection of our own is, as the daemon does of each. */
-async function judgePeer({ machine }: Context): Promise<Finding[]> {
+export async function judgePeer({ machine }: Context, peerOf: typeof tcpPeer = tcpPeer): Promise<Finding[]> {
   if (machine.platform !== 'linux') return [];
   const server = createServer();
   server.listen(0, '127.0.0.1');
@@ -62,7 +82,7 @@ async function judgePeer({ machine }: Context): Promise<Finding[]> {
   const client = connect(port, '127.0.0.1');
   const [accepted] = (await once(server, 'connection')) as [Socket];
   try {
-    const peer = await tcpPeer(accepted);
+    const peer = await peerOf(accepted);
     if (peer?.uid === machine.uid) return [];
     const said = peer === null ? 'nobody' : `uid ${peer.uid}`;
     return [
@@ -84,25 +104,12 @@ async function judgePeer({ machine }: Context): Promise<Finding[]> {
 
 async function judge(context: Context): Promise<Finding[]> {
   const npm = npmVersion(context);
-  const found = [...judgeNode(process.versions.node), ...(await judgePeer(context))];
+  const needed = [...judgeNode(process.versions.node), ...(await judgePeer(context))];
   const ok = fine(
     'program.ok',
     `ostiary ${version}, Node ${process.versions.node}${npm === null ? '' : `, npm ${npm}`}; the kernel tells peers`,
   );
-  if (found.length === 0) found.push(ok);
-  if (npm === null)
-    found.push(
-      problem('program.npm-missing', 'npm is not there; servers from npm cannot be installed', 'install npm'),
-    );
-  if (inspector.url() !== undefined)
-    found.push(
-      problem(
-        'program.inspector-open',
-        "NODE_OPTIONS opened this command's inspector: whoever connects reads its environment and memory",
-        'unset NODE_OPTIONS',
-      ),
-    );
-  return found;
+  return [...(needed.length === 0 ? [ok] : needed), ...judgeNpm(npm), ...judgeInspector(inspector.url())];
 }
 
 export const program: Check = { group: 'program', title: 'Node and its packages', run: judge };

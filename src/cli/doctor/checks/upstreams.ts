@@ -142,7 +142,7 @@ async function judge(context: Context): Promise<Finding[]> {
       ...enabled.map(({ name }) => fine('upstream.unchecked', `${name}: not started: ${reason}`)),
     ];
   try {
-    const daemon = await findDaemon(context.options);
+    const daemon = await findDaemon(context.daemonChoice());
     try {
       return [...disabled, ...(await throughProfiles(enabled, config, daemon.client))];
     } finally {

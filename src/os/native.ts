@@ -95,8 +95,6 @@ export const native = {
   ),
   getrlimit: foreign<[resource: number, limit: BigUint64Array]>('int getrlimit(int resource, void *limit)'),
   mallocTrim: foreign<[keep: number]>('int malloc_trim(size_t keep)'),
-  /** Arguments after the number are pairs of type name and value. */
-  syscall: foreign<[number: number, ...typed: unknown[]]>('long syscall(long number, ...)'),
   execve: foreign<[file: string, argv: (string | null)[], env: (string | null)[]]>(
     'int execve(const char *file, const char **argv, const char **env)',
   ),

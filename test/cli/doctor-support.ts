@@ -16,24 +16,24 @@ export function noted(findings: readonly Finding[]): readonly Finding[] {
   return findings;
 }
 
-export const levelsOf = (findings: readonly Finding[]): string[] => findings.map(({ code }) => code);
+export const codesOf = (findings: readonly Finding[]): string[] => findings.map(({ code }) => code);
 
 export interface Told {
   readonly files?: Readonly<Record<string, string>>;
   readonly programs?: readonly string[];
   /** Programs that end with 0. */
   readonly work?: readonly string[];
-  readonly stdout?: string;
-  readonly stderr?: string;
   readonly usable?: readonly string[];
   readonly abi?: number;
+  /** Why bubblewrap does not work; it does when absent. */
+  readonly noBubblewrap?: string;
   readonly uid?: number;
   readonly groups?: readonly number[];
   readonly platform?: NodeJS.Platform;
 }
 
 export function machine(told: Told): Machine {
-  const { files = {}, programs = [], work = [], stdout = '', stderr = '', usable = [], abi = 7 } = told;
+  const { files = {}, programs = [], work = [], usable = [], abi = 7 } = told;
   return {
     platform: told.platform ?? 'linux',
     uid: told.uid ?? 1000,
@@ -41,8 +41,12 @@ export function machine(told: Told): Machine {
     read: (path) => files[path] ?? null,
     canUse: (path) => usable.includes(path),
     find: (program) => (programs.includes(program) ? `/usr/bin/${program}` : null),
-    run: async (file) => ({ code: work.includes(file) ? 0 : 1, stdout, stderr }),
+    run: async (file) => ({ code: work.includes(file) ? 0 : 1, stdout: '', stderr: '' }),
     landlock: () => abi,
+    bubblewrap: () =>
+      told.noBubblewrap === undefined
+        ? { works: true, program: '/usr/bin/bwrap', flags: [] }
+        : { works: false, why: told.noBubblewrap },
   };
 }
 
@@ -65,6 +69,7 @@ export function context(more: Partial<Context> = {}): Context {
     daemonChoice: () => ({}),
     vault: async () => ({ state: 'none' }),
     resident: async () => ({ state: 'none' }),
+    sandbox: async () => ({ mechanism: 'bubblewrap', level: 'level L1' }),
     keychain: async () => null,
     ...more,
   };

@@ -53,7 +53,7 @@ import { Home } from '../e2e/home.ts';
 import { canary, scanForLeaks } from '../support/leaks.ts';
 import { noSecretService, SecretService } from '../support/secret-service.ts';
 import { fixtureServer } from '../support/servers.ts';
-import { config, context, levelsOf, machine, noted, run, seen } from './doctor-support.ts';
+import { codesOf, config, context, machine, noted, run, seen } from './doctor-support.ts';
 
 interface Report {
   readonly version: string;
@@ -397,16 +397,25 @@ test('A12: a keychain that is needed, and locked or hanging', { skip: noSecretSe
 });
 
 describe('states that a machine is in or not', () => {
+  const seccomp = '/proc/sys/kernel/seccomp/actions_avail';
   const apparmor = '/proc/sys/kernel/apparmor_restrict_unprivileged_userns';
   const cases: [Check, Parameters<typeof machine>[0], Code[]][] = [
     [
       isolation,
-      { programs: ['bwrap'], work: ['/usr/bin/bwrap'] },
-      ['isolation.bubblewrap', 'isolation.landlock'],
+      { files: { [seccomp]: 'kill errno\n' } },
+      ['isolation.bubblewrap', 'isolation.landlock', 'isolation.seccomp'],
     ],
-    [isolation, { abi: 0 }, ['isolation.bubblewrap-absent', 'isolation.landlock-absent']],
-    [isolation, { programs: ['bwrap'], abi: 3 }, ['isolation.bubblewrap-refused', 'isolation.landlock-old']],
-    [isolation, { platform: 'darwin' }, ['isolation.unsupported-system']],
+    [
+      isolation,
+      { noBubblewrap: 'not installed (/usr/bin/bwrap)', abi: 0 },
+      ['isolation.bubblewrap-absent', 'isolation.landlock-absent', 'isolation.seccomp-absent'],
+    ],
+    [
+      isolation,
+      { noBubblewrap: 'setting up uid map: Permission denied', abi: 3 },
+      ['isolation.bubblewrap-refused', 'isolation.landlock-old', 'isolation.seccomp-absent'],
+    ],
+    [isolation, { platform: 'darwin' }, []],
     [system, {}, ['system.ptrace-open', 'system.core', 'system.swap']],
     [
       system,
@@ -431,23 +440,33 @@ describe('states that a machine is in or not', () => {
     ],
   ];
   for (const [check, told, expected] of cases)
-    it(expected.join(', '), async () => {
+    it(expected.join(', ') || 'not Linux', async () => {
       const found = await run(check, { machine: machine(told) });
       assert.deepEqual(
-        levelsOf(found).filter((code) => code !== 'isolation.level-0'),
+        codesOf(found).filter((code) => code !== 'isolation.level-1'),
         expected,
       );
     });
 
   it('says how user namespaces are allowed again, by what forbids them', async () => {
-    const told = { programs: ['bwrap'], files: { [apparmor]: '1\n' }, stderr: 'bwrap: setting up uid map\n' };
+    const noBubblewrap = 'setting up uid map: Permission denied';
+    const told = { noBubblewrap, files: { [apparmor]: '1\n' } };
     const [, refused] = await run(isolation, { machine: machine(told) });
-    assert.match(refused?.message ?? '', /apparmor_restrict_unprivileged_userns=1\) \(bwrap: setting up/);
+    assert.match(refused?.message ?? '', /Permission denied\): .*apparmor_restrict_unprivileged_userns=1/);
     assert.match(refused?.next ?? '', /userns,.*apparmor_parser -r/);
     const [, off] = await run(isolation, {
-      machine: machine({ programs: ['bwrap'], files: { '/proc/sys/user/max_user_namespaces': '0\n' } }),
+      machine: machine({ noBubblewrap, files: { '/proc/sys/user/max_user_namespaces': '0\n' } }),
     });
     assert.equal(off?.next, 'sudo sysctl -w user.max_user_namespaces=15000');
+  });
+
+  it('says what run would do: without a sandbox if told so, else nothing', async () => {
+    const none = async () => ({ mechanism: 'none', level: 'level L0' }) as const;
+    assert.equal((await run(isolation, { sandbox: none }))[0]?.code, 'isolation.level-0');
+    const refusal = new Failure('isolation', 'cannot put the agent into a sandbox');
+    const [refused] = await run(isolation, { sandbox: async () => refusal });
+    assert.equal(refused?.code, 'isolation.refused');
+    assert.equal(exitKindOf('isolation.refused'), 'isolation');
   });
 
   it('of Node, npm, koffi and peers', async () => {
@@ -456,15 +475,15 @@ describe('states that a machine is in or not', () => {
     for (const one of inside) assert.ok(inRange(one, range), one);
     for (const one of ['18.20.0', '20.18.9', '21.0.0', '22.11.0', '25.9.0'])
       assert.ok(!inRange(one, range), one);
-    assert.deepEqual(levelsOf(noted(judgeNode('18.0.0'))), ['program.node-unsupported']);
-    assert.deepEqual(levelsOf(noted(judgeNpm(null))), ['program.npm-missing']);
+    assert.deepEqual(codesOf(noted(judgeNode('18.0.0'))), ['program.node-unsupported']);
+    assert.deepEqual(codesOf(noted(judgeNpm(null))), ['program.npm-missing']);
     const other = context({ machine: machine({ uid: 4711 }) });
-    assert.deepEqual(levelsOf(noted(await judgePeer(other))), ['program.peer-unknown']);
+    assert.deepEqual(codesOf(noted(await judgePeer(other))), ['program.peer-unknown']);
     const broken = async () => {
       throw new Failure('daemon', 'cannot load koffi');
     };
-    assert.deepEqual(levelsOf(noted(await judgePeer(other, broken))), ['program.koffi-missing']);
-    assert.deepEqual(levelsOf(noted(judgeInspector('ws://127.0.0.1:9229'))), ['program.inspector-open']);
+    assert.deepEqual(codesOf(noted(await judgePeer(other, broken))), ['program.koffi-missing']);
+    assert.deepEqual(codesOf(noted(judgeInspector('ws://127.0.0.1:9229'))), ['program.inspector-open']);
   });
 });
 
@@ -477,11 +496,11 @@ function directory(t: TestContext): string {
 
 test('of a configuration that is not there, is empty, or may not work', async (t) => {
   const env = { HOME: directory(t) };
-  const codesOf = async (one: Context['config']) => levelsOf(await run(configuration, { config: one }));
-  assert.deepEqual(await codesOf(loadConfig({ env })), ['config.absent']);
-  assert.deepEqual(await codesOf(config()), ['config.no-upstreams']);
+  const codesFor = async (one: Context['config']) => codesOf(await run(configuration, { config: one }));
+  assert.deepEqual(await codesFor(loadConfig({ env })), ['config.absent']);
+  assert.deepEqual(await codesFor(config()), ['config.no-upstreams']);
   const relative = config({ one: { command: process.execPath, args: ['server.js'] } });
-  assert.deepEqual(await codesOf(relative), ['config.ok', 'config.no-policy', 'config.warning']);
+  assert.deepEqual(await codesFor(relative), ['config.ok', 'config.no-policy', 'config.warning']);
 });
 
 test('of a vault and its logins', async (t) => {
@@ -531,7 +550,7 @@ test('of a vault and its logins', async (t) => {
     vault: () => openVault(state, {}, hidden),
   });
   const opened = await run(logins, look(true));
-  assert.deepEqual(levelsOf(opened), [
+  assert.deepEqual(codesOf(opened), [
     'login.ok',
     'login.not-renewable',
     'login.problem',
@@ -539,17 +558,17 @@ test('of a vault and its logins', async (t) => {
     'login.automatic',
   ]);
   assert.equal(opened[1]?.next, 'ostiary auth login ending');
-  assert.deepEqual(levelsOf(await run(vault, look(true))), ['vault.ok', 'vault.key-file']);
+  assert.deepEqual(codesOf(await run(vault, look(true))), ['vault.ok', 'vault.key-file']);
   // Without koffi this process could be read: then it holds nothing.
-  assert.deepEqual(levelsOf(await run(vault, look(false))), ['vault.sealed']);
-  assert.deepEqual(levelsOf(await run(logins, look(false))).slice(0, 2), [
+  assert.deepEqual(codesOf(await run(vault, look(false))), ['vault.sealed']);
+  assert.deepEqual(codesOf(await run(logins, look(false))).slice(0, 2), [
     'login.unchecked',
     'login.unchecked',
   ]);
   rmSync(join(state, 'vault.key'));
   const [closed] = await run(vault, look(true));
   assert.deepEqual([closed?.code, closed?.place?.file], ['vault.closed', join(state, 'vault.key')]);
-  assert.deepEqual(levelsOf(await run(vault)), ['vault.unused']);
+  assert.deepEqual(codesOf(await run(vault)), ['vault.unused']);
 });
 
 test('of a keychain that is needed', async () => {
@@ -558,7 +577,7 @@ test('of a keychain that is needed', async () => {
     ['no-service', 'keychain.absent'],
     ['timed-out', 'keychain.failed'],
   ] as const)
-    assert.deepEqual(levelsOf(await run(keychain, { config: needed, keychain: async () => ({ reason }) })), [
+    assert.deepEqual(codesOf(await run(keychain, { config: needed, keychain: async () => ({ reason }) })), [
       code,
     ]);
 });
@@ -577,8 +596,8 @@ async function control(t: TestContext, answer: RequestListener): Promise<string>
 }
 
 test('of a daemon of another version, one that is silent, and one that refuses', async (t) => {
-  const codesOf = async (runtime: string) =>
-    levelsOf(await run(daemon, { runtime, resident: () => lookUpResident(runtime, 300) }));
+  const codesFor = async (runtime: string) =>
+    codesOf(await run(daemon, { runtime, resident: () => lookUpResident(runtime, 300) }));
   const status = (more: Partial<StatusReport>) =>
     control(t, (_, response) =>
       response.end(
@@ -592,9 +611,9 @@ test('of a daemon of another version, one that is silent, and one that refuses',
     lastProblem: null,
     lastExit: 'exited with code 1',
   };
-  assert.deepEqual(await codesOf(await status({ version: '0.0.1' })), ['daemon.version']);
+  assert.deepEqual(await codesFor(await status({ version: '0.0.1' })), ['daemon.version']);
   assert.deepEqual(
-    await codesOf(
+    await codesFor(
       await status({
         hardening: [{ measure: 'undumpable', inForce: false }],
         upstreams: [given] as unknown as StatusReport['upstreams'],
@@ -602,11 +621,11 @@ test('of a daemon of another version, one that is silent, and one that refuses',
     ),
     ['daemon.ok', 'daemon.unhardened', 'daemon.upstream-given-up'],
   );
-  assert.deepEqual(await codesOf(await control(t, () => {})), ['daemon.no-answer']);
+  assert.deepEqual(await codesFor(await control(t, () => {})), ['daemon.no-answer']);
   const refusing = await control(t, (_, response) => response.writeHead(500).end('{}'));
-  assert.deepEqual(await codesOf(refusing), ['daemon.unreachable']);
+  assert.deepEqual(await codesFor(refusing), ['daemon.unreachable']);
   const long = join(directory(t), 'x'.repeat(90));
-  assert.deepEqual(await codesOf(long), ['daemon.none', 'daemon.path-too-long']);
+  assert.deepEqual(await codesFor(long), ['daemon.none', 'daemon.path-too-long']);
 });
 
 test('I2: of a program that others can replace', (t) => {
@@ -615,17 +634,17 @@ test('I2: of a program that others can replace', (t) => {
   const file = join(open, 'main.js');
   writeFileSync(file, '');
   const found = judgeProgram(file);
-  assert.deepEqual(levelsOf(noted(found === null ? [] : [found])), ['files.program-replaceable']);
+  assert.deepEqual(codesOf(noted(found === null ? [] : [found])), ['files.program-replaceable']);
 });
 
 test('of logs: none, a large one, one that takes too long', async (t) => {
   const state = directory(t);
-  assert.deepEqual(levelsOf(await run(records, { state })), ['audit.none']);
+  assert.deepEqual(codesOf(await run(records, { state })), ['audit.none']);
   const file = join(state, 'audit.jsonl');
   writeFileSync(file, '');
   truncateSync(file, limits.largeLogBytes + 1);
   const late = { ...machine({}), run: async () => ({ code: null, stdout: '', stderr: '' }) };
-  assert.deepEqual(levelsOf(await run(records, { state, machine: late })), [
+  assert.deepEqual(codesOf(await run(records, { state, machine: late })), [
     'audit.unverified',
     'audit.large',
   ]);

@@ -83,14 +83,17 @@ export const codes = {
   'program.peer-unknown': 'fail',
   'program.inspector-open': 'warn',
 
+  'isolation.level-1': 'pass',
   'isolation.level-0': 'warn',
+  'isolation.refused': 'fail',
   'isolation.bubblewrap': 'pass',
   'isolation.bubblewrap-absent': 'warn',
   'isolation.bubblewrap-refused': 'warn',
   'isolation.landlock': 'pass',
   'isolation.landlock-old': 'warn',
   'isolation.landlock-absent': 'warn',
-  'isolation.unsupported-system': 'warn',
+  'isolation.seccomp': 'pass',
+  'isolation.seccomp-absent': 'warn',
   'system.ptrace': 'pass',
   'system.ptrace-open': 'warn',
   'system.core': 'pass',
@@ -140,6 +143,7 @@ const kinds: Readonly<Record<string, ExitKind>> = {
   daemon: 'daemon',
   port: 'daemon',
   upstream: 'upstream',
+  isolation: 'isolation',
   audit: 'audit',
 };
 

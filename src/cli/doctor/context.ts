@@ -1,6 +1,8 @@
 /** What all checks look at. What costs time is looked up once, by whoever needs it first. */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import type { Mechanism } from '../../agents/sandbox/isolation.ts';
+import { openSandbox } from '../../agents/sandbox/sandbox.ts';
 import { credentialRefs, usesVault } from '../../config/credentials.ts';
 import { loadConfig } from '../../config/load.ts';
 import type { Config } from '../../config/types.ts';
@@ -57,6 +59,8 @@ export interface Context {
   readonly daemonChoice: () => DaemonChoice;
   readonly vault: () => Promise<VaultState>;
   readonly resident: () => Promise<ResidentState>;
+  /** What `ostiary run` would put its agent into, in one line, found by trying; or why it refuses to start one. */
+  readonly sandbox: () => Promise<{ readonly mechanism: Mechanism; readonly level: string } | Failure>;
   /** Why the keychain gives nothing, or `null`. */
   readonly keychain: () => Promise<Problem | null>;
 }
@@ -130,6 +134,19 @@ async function askForNothing(env: NodeJS.ProcessEnv): Promise<Problem | null> {
   return 'reason' in asked ? asked : null;
 }
 
+async function trySandbox(
+  config: Config | Failure,
+): Promise<{ mechanism: Mechanism; level: string } | Failure> {
+  try {
+    const sandbox = await openSandbox(config instanceof Failure ? 'auto' : config.agent.isolation);
+    sandbox.close();
+    return sandbox;
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
+  }
+}
+
 function once<T>(look: () => Promise<T>): () => Promise<T> {
   let found: Promise<T> | undefined;
   return () => (found ??= look());
@@ -153,6 +170,7 @@ export function contextHere(options: DoctorOptions, hidden: boolean): Context {
   const [state, runtime] = [stateDirectory(env), runtimeDirectory(env)];
   const { config, passphraseFd } = options;
   // Read once, and used twice: a descriptor gives it a single time.
+  const configured = configHere(options, env);
   const passphrase = passphraseFd === undefined ? null : readDescriptor('--passphrase-fd', passphraseFd);
   const unlock: Unlock = {
     keychain: keychainFor(env),
@@ -163,7 +181,7 @@ export function contextHere(options: DoctorOptions, hidden: boolean): Context {
     options,
     env,
     cwd: process.cwd(),
-    config: configHere(options, env),
+    config: configured,
     state,
     runtime,
     machine: thisMachine(env),
@@ -175,6 +193,7 @@ export function contextHere(options: DoctorOptions, hidden: boolean): Context {
     }),
     vault: once(() => openVault(state, unlock, hidden)),
     resident: once(() => lookUpResident(runtime)),
+    sandbox: once(() => trySandbox(configured)),
     keychain: once(() => askForNothing(env)),
   };
 }

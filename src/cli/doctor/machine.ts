@@ -2,8 +2,10 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants, readFileSync, realpathSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
+import { tryBubblewrap } from '../../agents/sandbox/bubblewrap.ts';
+import type { Bubblewrap } from '../../agents/sandbox/isolation.ts';
 import { sealedForSpawn } from '../../environment.ts';
-import { landlockAbi } from '../../os/index.ts';
+import { landlockAbi } from '../../os/landlock.ts';
 
 export interface Ran {
   /** `null`: ended by a signal, or by us when its time was over. */
@@ -26,6 +28,8 @@ export interface Machine {
   run(file: string, args: readonly string[], milliseconds: number): Promise<Ran>;
   /** Landlock's ABI; 0 when the kernel has none, or it is off. @throws {Failure} when koffi is not installed */
   landlock(): number;
+  /** Whether bubblewrap makes a sandbox here, by trying. */
+  bubblewrap(): Bubblewrap;
 }
 
 const OUTPUT_CHARS = 64 * 1024;
@@ -111,5 +115,6 @@ export function thisMachine(env: NodeJS.ProcessEnv): Machine {
     },
     run: (file, args, milliseconds) => runToEnd(childEnv, file, args, milliseconds),
     landlock: landlockAbi,
+    bubblewrap: tryBubblewrap,
   };
 }

@@ -1,19 +1,9 @@
 /** What this machine offers to put around an agent: each tried, since what is installed may be forbidden. */
 import { Failure } from '../../../errors.ts';
-import { levelInForce } from '../../level.ts';
 import type { Check } from '../check.ts';
 import type { Context } from '../context.ts';
 import { type Finding, fine, problem, problemOf } from '../finding.ts';
 import type { Machine } from '../machine.ts';
-
-const TRY_MS = 5_000;
-
-/** What the sandbox needs of bubblewrap: namespaces of its own, without root. */
-const sandboxed = [
-  ...['--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts'],
-  ...['--ro-bind', '/', '/', '--dev', '/dev', '--proc', '/proc', '--tmpfs', '/tmp'],
-  ...['--die-with-parent', '--cap-drop', 'ALL', '--'],
-];
 
 /** For Ubuntu 23.10 and later, whose AppArmor takes all rights from a program that makes a user namespace. */
 const profile =
@@ -37,21 +27,19 @@ function userNamespaces(machine: Machine): readonly [why: string, next: string] 
   ];
 }
 
-async function bubblewrap(machine: Machine): Promise<Finding> {
-  const bwrap = machine.find('bwrap');
-  if (bwrap === null)
+function bubblewrap(machine: Machine): Finding {
+  const found = machine.bubblewrap();
+  if (found.works) return fine('isolation.bubblewrap', `${found.program} works without root`);
+  if (found.why.startsWith('not installed'))
     return problem(
       'isolation.bubblewrap-absent',
-      'bubblewrap is not installed',
+      `bubblewrap is ${found.why}`,
       'sudo apt install bubblewrap',
     );
-  const { code, stderr } = await machine.run(bwrap, [...sandboxed, '/bin/sh', '-c', 'exit 0'], TRY_MS);
-  if (code === 0) return fine('isolation.bubblewrap', `${bwrap} works without root`);
   const [why, next] = userNamespaces(machine);
-  const said = stderr.trim().split('\n')[0] ?? '';
   return problem(
     'isolation.bubblewrap-refused',
-    `${bwrap} is there, and user namespaces are refused: ${why}${said === '' ? '' : ` (${said})`}`,
+    `bubblewrap is there and does not work (${found.why}): ${why}`,
     next,
   );
 }
@@ -79,22 +67,33 @@ function landlock(machine: Machine): Finding {
   return fine('isolation.landlock', `Landlock ABI ${abi}: files, signals and abstract sockets`);
 }
 
-async function judge({ machine }: Context): Promise<Finding[]> {
-  const level = problem(
-    'isolation.level-0',
-    levelInForce,
-    'keep programs that you do not trust under another user',
+function seccomp(machine: Machine): Finding {
+  if (setting(machine, 'kernel.seccomp.actions_avail')?.includes('errno'))
+    return fine('isolation.seccomp', 'system calls can be refused');
+  return problem(
+    'isolation.seccomp-absent',
+    'the kernel does not say that it can refuse system calls',
+    'a kernel with CONFIG_SECCOMP_FILTER',
   );
-  if (machine.platform !== 'linux')
-    return [
-      level,
-      problem(
-        'isolation.unsupported-system',
-        `nothing is known of sandboxes on ${machine.platform}`,
-        'see SECURITY.md',
-      ),
-    ];
-  return [level, await bubblewrap(machine), landlock(machine)];
+}
+
+async function level({ sandbox }: Context): Promise<Finding> {
+  const found = await sandbox();
+  if (found instanceof Failure)
+    return problemOf('isolation.refused', found, 'install bubblewrap, and allow user namespaces');
+  if (found.mechanism !== 'none') return fine('isolation.level-1', `ostiary run: ${found.level}`);
+  return problem(
+    'isolation.level-0',
+    `ostiary run: ${found.level}`,
+    'take isolation: none out of the configuration',
+  );
+}
+
+async function judge(context: Context): Promise<Finding[]> {
+  const { machine } = context;
+  const inForce = await level(context);
+  if (machine.platform !== 'linux') return [inForce];
+  return [inForce, bubblewrap(machine), landlock(machine), seccomp(machine)];
 }
 
 export const isolation: Check = { group: 'isolation', title: 'the isolation of agents', run: judge };

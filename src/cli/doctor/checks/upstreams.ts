@@ -29,11 +29,12 @@ function adviceIn(text: string): string | null {
 
 async function failed(client: ControlClient, name: string, message: string): Promise<Finding> {
   const more = await whyFailed(client, name).catch(() => null);
-  const text = more === null || message.includes(more) ? message : `${message}: ${more}`;
+  const said = more === null || message.includes(more) ? message : `${message}: ${more}`;
+  const text = said.replace(/ \(try: [^)]*\)$/, '');
   return problem(
     'upstream.failed',
     text.startsWith(name) || text.includes(`upstream ${name}`) ? text : `${name}: ${text}`,
-    adviceIn(text) ?? 'see its standard error: ostiary status, and daemon.log in the state directory',
+    adviceIn(said) ?? 'see its standard error: ostiary status, and daemon.log in the state directory',
   );
 }
 
@@ -66,20 +67,22 @@ async function tryOne(
   }
 }
 
+/** A few at once; the findings are in the order of the upstreams. */
 async function inTurn(
   upstreams: readonly UpstreamConfig[],
   deadline: number,
   work: (upstream: UpstreamConfig) => Promise<Finding>,
 ): Promise<Finding[]> {
-  const waiting = [...upstreams];
+  const waiting = [...upstreams.entries()];
   const found: Finding[] = [];
   const worker = async (): Promise<void> => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift())
-      found.push(
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const [index, upstream] = next;
+      found[index] =
         performance.now() > deadline
-          ? fine('upstream.unchecked', `${next.name}: no time was left; ostiary list ${next.name}`)
-          : await work(next),
-      );
+          ? fine('upstream.unchecked', `${upstream.name}: no time was left; ostiary list ${upstream.name}`)
+          : await work(upstream);
+    }
   };
   await Promise.all(Array.from({ length: limits.doctorUpstreamsAtOnce }, worker));
   return found;

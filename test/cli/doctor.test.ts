@@ -17,7 +17,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, describe, it, type TestContext, test } from 'node:test';
+import { describe, it, type TestContext, test } from 'node:test';
 import { type Check, type Examined, examineAll } from '../../src/cli/doctor/check.ts';
 import { configuration } from '../../src/cli/doctor/checks/configuration.ts';
 import { daemon } from '../../src/cli/doctor/checks/daemon.ts';
@@ -35,11 +35,13 @@ import {
   judgePeer,
 } from '../../src/cli/doctor/checks/program.ts';
 import { records } from '../../src/cli/doctor/checks/records.ts';
+import { secrets } from '../../src/cli/doctor/checks/secrets.ts';
 import { system } from '../../src/cli/doctor/checks/system.ts';
+import { upstreams } from '../../src/cli/doctor/checks/upstreams.ts';
 import { vault } from '../../src/cli/doctor/checks/vault.ts';
 import { secretsIn } from '../../src/cli/doctor/client-config.ts';
 import { type Code, codes, exitKindOf, type ProblemCode } from '../../src/cli/doctor/codes.ts';
-import { type Context, lookUpResident, openVault } from '../../src/cli/doctor/context.ts';
+import { type Context, keychainProblem, lookUpResident, openVault } from '../../src/cli/doctor/context.ts';
 import { checks, exitCodeOf } from '../../src/cli/doctor/doctor.ts';
 import { type Finding, problem } from '../../src/cli/doctor/finding.ts';
 import type { StatusReport } from '../../src/cli/lifecycle.ts';
@@ -97,59 +99,45 @@ function assertCodes({ findings }: Report, expected: readonly Code[], area: RegE
 
 const secret = canary('doctor');
 
-describe('a home where all is well', () => {
-  const home = new Home({ after });
-
-  test('each area passes, with a daemon that was started for it and is gone afterwards', async () => {
-    home.configure(
-      { chatty: { ...fixtureServer('chatty'), secrets: { TOKEN: 'vault:chatty' } } },
-      { profiles: { default: { rules: [{ allow: 'chatty' }] } } },
-    );
-    await home.secret('chatty', secret);
-    const found = await doctor(home);
-    assert.deepEqual([found.ok, found.code, found.summary.fail], [true, 0, 0], found.text);
-    assertCodes(
-      found,
-      [
-        'config.ok',
-        'files.ok',
-        'vault.ok',
-        'vault.key-file',
-        'secret.ok',
-        'daemon.none',
-        'port.ok',
-        'upstream.ok',
-        'program.ok',
-        'environment.ok',
-        'clients.ok',
-        'keychain.unused',
-      ],
-      /^(?:config|files|vault|secret|daemon|port|upstream|program|environment|clients|keychain)\./,
-    );
-    for (const { level, next, message } of found.findings)
-      assert.equal(next !== null && next !== '', level === 'warn' || level === 'fail', message);
-    assert.deepEqual(home.remains(), []);
-    assert.deepEqual(
-      home
-        .audit()
-        .map(({ event }) => event)
-        .filter((event) => event === 'session.opened' || event === 'upstream.started'),
-      ['session.opened', 'upstream.started'],
-      'recorded as an agent is',
-    );
-  });
-
-  test('the text is aligned, has no colours in a pipe, and no value anywhere', async () => {
-    const { code, stdout } = await home.ostiary(['doctor', '--offline']);
-    assert.equal(code, 0, stdout);
-    assert.match(stdout, /^configuration\n {2}pass {2}config\.ok +\/.*: 1 upstream, 1 profile\n/);
-    assert.match(stdout, /^ {2}warn {2}vault\.key-file .*\n {8}try: ostiary vault rewrap /m);
-    assert.match(stdout, /^ {2}skip {2}upstream\.unchecked +chatty: not started: --offline$/m);
-    assert.match(stdout, /^\d+ pass, \d+ warn, 0 fail, \d+ skip\n$/m);
-    assert.ok(!stdout.includes('\u001b['));
-    assert.deepEqual(scanForLeaks([secret], { texts: [stdout], files: [home.directory] }), []);
-    seen.add('upstream.unchecked');
-  });
+test('a home where all is well: each area passes, with a daemon that is gone afterwards', async (t) => {
+  const home = new Home(t);
+  home.configure(
+    { chatty: { ...fixtureServer('chatty'), secrets: { TOKEN: 'vault:chatty' } } },
+    { profiles: { default: { rules: [{ allow: 'chatty' }] } } },
+  );
+  await home.secret('chatty', secret);
+  const found = await doctor(home);
+  assert.deepEqual([found.ok, found.code, found.summary.fail], [true, 0, 0], found.text);
+  assertCodes(
+    found,
+    [
+      'config.ok',
+      'files.ok',
+      'vault.ok',
+      'vault.key-file',
+      'secret.ok',
+      'daemon.none',
+      'port.ok',
+      'upstream.ok',
+      'program.ok',
+      'environment.ok',
+      'clients.ok',
+      'keychain.unused',
+    ],
+    /^(?:config|files|vault|secret|daemon|port|upstream|program|environment|clients|keychain)\./,
+  );
+  for (const { level, next, message } of found.findings)
+    assert.equal(next !== null && next !== '', level === 'warn' || level === 'fail', message);
+  assert.deepEqual(home.remains(), []);
+  assert.deepEqual(scanForLeaks([secret], { texts: [found.text], files: [home.directory] }), []);
+  assert.deepEqual(
+    home
+      .audit()
+      .map(({ event }) => event)
+      .filter((event) => event === 'session.opened' || event === 'upstream.started'),
+    ['session.opened', 'upstream.started'],
+    'recorded as an agent is',
+  );
 });
 
 /** Of a daemon that is killed: its socket stays. */
@@ -340,52 +328,56 @@ test('a configuration that is refused: every problem with its place, and exit co
   assert.ok(!found.text.includes(pasted));
 
   chmodSync(home.config, 0o666);
-  const open = await doctor(home, ['--config', home.config]);
-  assertCodes(open, ['config.untrusted'], /^config\./);
-  assert.equal(open.of('config.untrusted')[0]?.next, `chmod go-w ${home.config}`);
+  const { code, stdout } = await home.ostiary(['doctor', '--offline']);
+  assert.equal(code, 3);
+  assert.match(
+    stdout,
+    /^configuration\n {2}fail {2}config\.untrusted +\/.*: file is writable by others: mode 0666\n/,
+  );
+  assert.ok(stdout.includes(`\n        try: chmod go-w ${home.config}\n\nfiles\n`));
+  const columns = [...stdout.matchAll(/^ {2}(?:pass|warn|fail|skip) {2}\S+ +/gm)].map(
+    ([start]) => start.length,
+  );
+  assert.deepEqual([columns.length > 10, new Set(columns).size], [true, 1], 'aligned');
+  assert.match(stdout, /\n\n\d+ pass, \d+ warn, 2 fail, 0 skip\n$/);
+  assert.ok(!stdout.includes('\u001b['), 'no colours in a pipe');
+  seen.add('config.untrusted');
 });
 
-test('a daemon that cannot be started, and a vault that is sealed', async (t) => {
+test('a vault under a passphrase, and a daemon that cannot be started', async (t) => {
   const home = new Home(t);
   home.configure({ chatty: { ...fixtureServer('chatty'), secrets: { TOKEN: 'vault:chatty' } } });
-  const passphrase = canary('passphrase').value;
-  const made = home.start(['vault', 'init', '--passphrase-fd', '0']);
-  made.stdin?.end(passphrase);
-  assert.deepEqual(await once(made, 'exit'), [0, null]);
-  const sealed = await doctor(home);
-  assert.equal(sealed.code, 0, sealed.text);
-  assertCodes(
-    sealed,
-    ['vault.sealed', 'secret.unchecked', 'upstream.unchecked'],
-    /^(?:vault|secret|upstream)\./,
-  );
-  assertCodes(sealed, ['config.ok', 'config.no-policy'], /^config\./);
+  const passphrase = canary('passphrase');
+  await Vault.create(home.state, { kind: 'passphrase', passphrase: Buffer.from(passphrase.value) });
+  const configured = config({ one: { command: '/bin/cat', secrets: { A: 'vault:chatty' } } });
+  const sealed = { config: configured, state: home.state, vault: () => openVault(home.state, {}, true) };
+  assert.deepEqual(codesOf(await run(vault, sealed)), ['vault.sealed']);
+  assert.deepEqual(codesOf(await run(secrets, sealed)), ['secret.unchecked']);
+  assert.deepEqual(codesOf(await run(upstreams, sealed)), ['upstream.unchecked']);
 
-  const child = home.start(['doctor', '--json', '--passphrase-fd', '0'], {
-    env: { XDG_RUNTIME_DIR: join(home.directory, 'run') },
+  chmodSync(join(home.directory, 'run'), 0o777);
+  const { code, stdout } = await home.ostiary(['doctor', '--json', '--passphrase-fd', '0'], {
+    input: passphrase.value,
   });
-  child.stdin?.end(passphrase);
-  chmodSync(home.runtime.replace(/\/ostiary$/, ''), 0o777);
-  const out: Buffer[] = [];
-  child.stdout?.on('data', (chunk: Buffer) => out.push(chunk));
-  await once(child, 'close');
-  const text = Buffer.concat(out).toString();
-  const opened = JSON.parse(text) as Report;
+  const opened = JSON.parse(stdout) as Report;
   noted(opened.findings);
+  assert.equal(code, 1);
   assertCodes(
     opened,
     ['vault.ok', 'secret.unavailable', 'upstream.no-daemon'],
     /^(?:vault|secret|upstream)\./,
   );
-  assert.deepEqual(scanForLeaks([{ name: 'passphrase', value: passphrase }], { texts: [text] }), []);
+  assertCodes(opened, ['config.ok', 'config.no-policy'], /^config\./);
+  assert.deepEqual(scanForLeaks([passphrase], { texts: [stdout] }), []);
 });
 
-test('A12: a keychain that is needed, and locked or hanging', { skip: noSecretService }, async (t) => {
+test('A12: a keychain that is needed, and locked', { skip: noSecretService }, async (t) => {
   const service = await SecretService.start(t);
+  assert.deepEqual(codesOf(await run(keychain, { keychain: () => keychainProblem(service.env) })), [
+    'keychain.ok',
+  ]);
   const home = new Home(t);
   home.configure({ chatty: { ...fixtureServer('chatty'), secrets: { TOKEN: 'keychain:ostiary/chatty' } } });
-  const unlocked = await doctor(home, ['--offline'], { env: { ...service.env } });
-  assertCodes(unlocked, ['keychain.ok', 'secret.unavailable'], /^(?:keychain|secret)\./);
   await service.lock();
   const locked = await doctor(home, [], { env: { ...service.env } });
   assertCodes(
@@ -453,7 +445,7 @@ describe('states that a machine is in or not', () => {
     const told = { noBubblewrap, files: { [apparmor]: '1\n' } };
     const [, refused] = await run(isolation, { machine: machine(told) });
     assert.match(refused?.message ?? '', /Permission denied\): .*apparmor_restrict_unprivileged_userns=1/);
-    assert.match(refused?.next ?? '', /userns,.*apparmor_parser -r/);
+    assert.match(refused?.next ?? '', /bwrap-userns-restrict/);
     const [, off] = await run(isolation, {
       machine: machine({ noBubblewrap, files: { '/proc/sys/user/max_user_namespaces': '0\n' } }),
     });
@@ -487,6 +479,15 @@ describe('states that a machine is in or not', () => {
   });
 });
 
+function failureOf(work: () => unknown): Failure {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof Failure) return error;
+  }
+  throw new Error('no failure');
+}
+
 /** A directory that is gone after the test. */
 function directory(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'ostiary-doctor-'));
@@ -498,6 +499,10 @@ test('of a configuration that is not there, is empty, or may not work', async (t
   const env = { HOME: directory(t) };
   const codesFor = async (one: Context['config']) => codesOf(await run(configuration, { config: one }));
   assert.deepEqual(await codesFor(loadConfig({ env })), ['config.absent']);
+  const named = failureOf(() => loadConfig({ config: join(env.HOME, 'absent.yaml'), env }));
+  assert.deepEqual(await codesFor(named), ['config.absent']);
+  const misnamed = failureOf(() => loadConfig({ env: { OSTIARY_CONFIG: 'relative.yaml' } }));
+  assert.deepEqual(await codesFor(misnamed), ['config.invalid']);
   assert.deepEqual(await codesFor(config()), ['config.no-upstreams']);
   const relative = config({ one: { command: process.execPath, args: ['server.js'] } });
   assert.deepEqual(await codesFor(relative), ['config.ok', 'config.no-policy', 'config.warning']);

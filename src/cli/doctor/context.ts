@@ -128,7 +128,8 @@ export async function lookUpResident(
   }
 }
 
-async function askForNothing(env: NodeJS.ProcessEnv): Promise<Problem | null> {
+/** Asks for an entry that nobody has, since only that shows whether others could be read. */
+export async function keychainProblem(env: NodeJS.ProcessEnv): Promise<Problem | null> {
   const question = { operation: 'has', item: { service: 'ostiary', account: 'doctor' } } as const;
   const asked = await askKeychain(question, Buffer.alloc(0), { env, spawn, promptMs: 0 });
   return 'reason' in asked ? asked : null;
@@ -194,6 +195,6 @@ export function contextHere(options: DoctorOptions, hidden: boolean): Context {
     vault: once(() => openVault(state, unlock, hidden)),
     resident: once(() => lookUpResident(runtime)),
     sandbox: once(() => trySandbox(configured)),
-    keychain: once(() => askForNothing(env)),
+    keychain: once(() => keychainProblem(env)),
   };
 }

@@ -56,6 +56,7 @@ function ofProblem({ place, message }: Problem): Finding {
 
 function unreadable(failure: Failure): Finding[] {
   if (!(failure instanceof ConfigError)) {
+    if (failure.place === undefined) return [problemOf('config.invalid', failure, 'ostiary config path')];
     const absent = failure.message === 'file does not exist';
     return [problemOf(absent ? 'config.absent' : 'config.untrusted', failure, 'ostiary config path')];
   }

@@ -5,9 +5,13 @@ import type { Context } from '../context.ts';
 import { type Finding, fine, problem, problemOf } from '../finding.ts';
 import type { Machine } from '../machine.ts';
 
-/** For Ubuntu 23.10 and later, whose AppArmor takes all rights from a program that makes a user namespace. */
-const profile =
-  "printf 'abi <abi/4.0>,\\ninclude <tunables/global>\\nprofile bwrap /usr/bin/bwrap flags=(unconfined) {\\n  userns,\\n}\\n' | sudo tee /etc/apparmor.d/bwrap && sudo apparmor_parser -r /etc/apparmor.d/bwrap";
+/** Ubuntu's own, which lets bubblewrap make user namespaces and what it starts not; 25.04 and later have it in force. */
+const profile = 'bwrap-userns-restrict';
+const loadProfile = [
+  'sudo apt install apparmor-profiles',
+  `sudo install -m 0644 /usr/share/apparmor/extra-profiles/${profile} /etc/apparmor.d/`,
+  `sudo apparmor_parser -r /etc/apparmor.d/${profile}`,
+].join(' && ');
 
 function setting(machine: Machine, name: string): string | null {
   return machine.read(`/proc/sys/${name.replaceAll('.', '/')}`)?.trim() ?? null;
@@ -16,7 +20,7 @@ function setting(machine: Machine, name: string): string | null {
 /** Why user namespaces are refused, and what an administrator does about it. */
 function userNamespaces(machine: Machine): readonly [why: string, next: string] {
   if (setting(machine, 'kernel.apparmor_restrict_unprivileged_userns') === '1')
-    return ['AppArmor takes their rights (kernel.apparmor_restrict_unprivileged_userns=1)', profile];
+    return ['AppArmor takes their rights (kernel.apparmor_restrict_unprivileged_userns=1)', loadProfile];
   if (setting(machine, 'kernel.unprivileged_userns_clone') === '0')
     return ['kernel.unprivileged_userns_clone=0', 'sudo sysctl -w kernel.unprivileged_userns_clone=1'];
   if (setting(machine, 'user.max_user_namespaces') === '0')

@@ -64,6 +64,7 @@ export function context(more: Partial<Context> = {}): Context {
     state: '/nowhere/state',
     runtime: '/nowhere/run',
     machine: machine({}),
+    koffi: true,
     hidden: true,
     unlock: {},
     daemonChoice: () => ({}),

@@ -459,6 +459,7 @@ describe('states that a machine is in or not', () => {
     const [refused] = await run(isolation, { sandbox: async () => refusal });
     assert.equal(refused?.code, 'isolation.refused');
     assert.equal(exitKindOf('isolation.refused'), 'isolation');
+    assert.deepEqual(codesOf(await run(isolation, { koffi: false })), ['isolation.unchecked']);
   });
 
   it('of Node, npm, koffi and peers', async () => {

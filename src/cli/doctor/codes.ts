@@ -86,6 +86,7 @@ export const codes = {
   'isolation.level-1': 'pass',
   'isolation.level-0': 'warn',
   'isolation.refused': 'fail',
+  'isolation.unchecked': 'skip',
   'isolation.bubblewrap': 'pass',
   'isolation.bubblewrap-absent': 'warn',
   'isolation.bubblewrap-refused': 'warn',

@@ -51,6 +51,8 @@ export interface Context {
   readonly state: string;
   readonly runtime: string;
   readonly machine: Machine;
+  /** The package that asks the kernel is there; without it no daemon and no sandbox starts. */
+  readonly koffi: boolean;
   /** Other processes of the user cannot read this one's memory: secrets are looked up in no other. */
   readonly hidden: boolean;
   /** Never asks for a passphrase, and never makes the keychain ask. */
@@ -162,11 +164,11 @@ function configHere(options: DoctorOptions, env: NodeJS.ProcessEnv): Config | Fa
   }
 }
 
-/**
- * @param hidden see {@link Context.hidden}
- * @throws {Failure} when the passphrase cannot be read from its descriptor
- */
-export function contextHere(options: DoctorOptions, hidden: boolean): Context {
+/** @throws {Failure} when the passphrase cannot be read from its descriptor */
+export function contextHere(
+  options: DoctorOptions,
+  { koffi, hidden }: Pick<Context, 'koffi' | 'hidden'>,
+): Context {
   const { env } = process;
   const [state, runtime] = [stateDirectory(env), runtimeDirectory(env)];
   const { config, passphraseFd } = options;
@@ -186,6 +188,7 @@ export function contextHere(options: DoctorOptions, hidden: boolean): Context {
     state,
     runtime,
     machine: thisMachine(env),
+    koffi,
     hidden,
     unlock,
     daemonChoice: () => ({

@@ -1,5 +1,5 @@
 /** `ostiary doctor` without options for attacks: looks at everything that people trip over, and changes nothing. */
-import { exitCodes } from '../../errors.ts';
+import { exitCodes, Failure } from '../../errors.ts';
 import { hide } from '../../os/index.ts';
 import { type Check, type Examined, examineAll } from './check.ts';
 import { clients } from './checks/clients.ts';
@@ -41,12 +41,14 @@ export const checks: readonly Check[] = [
   records,
 ];
 
-/** Without koffi it is not hidden, which a check reports; the others go on without secrets. */
-function hideOurselves(): boolean {
+/** Without koffi nothing is hidden, which a check reports; the others go on without secrets. */
+function hideOurselves(): { readonly koffi: boolean; readonly hidden: boolean } {
   try {
-    return process.platform !== 'linux' || hide().every(({ inForce }) => inForce);
-  } catch {
-    return false;
+    const measures = hide();
+    return { koffi: true, hidden: process.platform !== 'linux' || measures.every(({ inForce }) => inForce) };
+  } catch (error) {
+    if (error instanceof Failure) return { koffi: false, hidden: false };
+    throw error;
   }
 }
 

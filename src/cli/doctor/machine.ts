@@ -26,7 +26,7 @@ export interface Machine {
   find(program: string): string | null;
   /** Runs a program to its end, or for so long; its output is cut after 64 KiB. Never throws. */
   run(file: string, args: readonly string[], milliseconds: number): Promise<Ran>;
-  /** Landlock's ABI; 0 when the kernel has none, or it is off. @throws {Failure} when koffi is not installed */
+  /** Landlock's ABI; 0 when the kernel has none, or it is off. Needs koffi. */
   landlock(): number;
   /** Whether bubblewrap makes a sandbox here, by trying. */
   bubblewrap(): Bubblewrap;

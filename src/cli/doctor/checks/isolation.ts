@@ -49,13 +49,7 @@ function bubblewrap(machine: Machine): Finding {
 }
 
 function landlock(machine: Machine): Finding {
-  let abi: number;
-  try {
-    abi = machine.landlock();
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    return problemOf('program.koffi-missing', error, 'reinstall without --omit=optional');
-  }
+  const abi = machine.landlock();
   if (abi === 0)
     return problem(
       'isolation.landlock-absent',
@@ -95,6 +89,7 @@ async function level({ sandbox }: Context): Promise<Finding> {
 
 async function judge(context: Context): Promise<Finding[]> {
   const { machine } = context;
+  if (!context.koffi) return [fine('isolation.unchecked', 'no sandbox is made without koffi')];
   const inForce = await level(context);
   if (machine.platform !== 'linux') return [inForce];
   return [inForce, bubblewrap(machine), landlock(machine), seccomp(machine)];

@@ -27,14 +27,17 @@ function parse(text: string): Verdict | null {
 
 /** By a process that can be ended: a long log takes long, and its lock may be held. */
 async function verified({ machine }: Context): Promise<Finding> {
-  const { code, stdout } = await machine.run(
+  const { code, stdout, stderr } = await machine.run(
     process.execPath,
     [mainFile, 'audit', 'verify', '--json'],
     limits.doctorCheckMs - 1000,
   );
   const verdict = code === null ? null : parse(stdout);
-  if (verdict === null)
-    return fine('audit.unverified', 'not verified in the time that there is: ostiary audit verify');
+  if (verdict === null) {
+    const said = stderr.split('\n')[0]?.replace(/^ostiary: /, '');
+    const why = code === null ? ' in the time that there is' : `: ${said}`;
+    return fine('audit.unverified', `not verified${why}; ostiary audit verify`);
+  }
   if (verdict.ok) return fine('audit.ok', `${verdict.records} records, each linked to the one before it`);
   const { kind, line, message } = verdict.problem;
   return problem(

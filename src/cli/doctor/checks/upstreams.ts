@@ -122,6 +122,7 @@ async function throughProfiles(
 /** Why none is started, or `null`. */
 async function heldBack(context: Context): Promise<string | null> {
   if (context.options.offline === true) return '--offline';
+  if (!context.koffi) return 'no daemon starts without koffi';
   if ((await context.resident()).state === 'running') return null;
   if ((await context.vault()).state === 'sealed') return 'the vault is sealed';
   // Whoever starts a daemon lets a person unlock the keychain, and waits for that.

@@ -267,7 +267,8 @@ test('F4: upstreams that do not work, each with its reason, started by the daemo
       dies: failing('start'),
       mute: { ...failing('mute'), start_timeout: '400ms' },
       needy: { ...fixtureServer('chatty'), secrets: { TOKEN: 'vault:absent' } },
-      unreachable: { url: `http://127.0.0.1:${port}/mcp`, oauth: true },
+      login: { url: 'https://login.invalid/mcp', oauth: true },
+      unreachable: { url: `http://127.0.0.1:${port}/mcp?key=x` },
       hidden: fixtureServer('chatty'),
     },
     {
@@ -291,6 +292,7 @@ test('F4: upstreams that do not work, each with its reason, started by the daemo
       'upstream.no-answer',
       'upstream.failed',
       'upstream.failed',
+      'upstream.failed',
       'upstream.not-allowed',
     ],
     /^upstream\./,
@@ -298,9 +300,12 @@ test('F4: upstreams that do not work, each with its reason, started by the daemo
   const said = (name: string): Finding | undefined =>
     found.findings.find(({ code, message }) => code.startsWith('upstream.') && message.includes(name));
   assert.match(said('dies')?.message ?? '', /exited with code 3/);
+  assert.equal(said('dies')?.next, `grep '"upstream":"dies"' ${join(home.state, 'daemon.log')} | tail`);
   assert.match(said('needy')?.message ?? '', /vault:absent/);
   assert.equal(said('needy')?.next, 'ostiary secret set NAME');
-  assert.equal(said('unreachable')?.next, 'ostiary auth login unreachable');
+  assert.equal(said('login')?.next, 'ostiary auth login login');
+  assert.match(said('unreachable')?.message ?? '', /ECONNREFUSED/);
+  assert.match(said('unreachable')?.next ?? '', /curl .*\/mcp$/);
   assertCodes(found, ['secret.ok', 'secret.short', 'secret.unchecked', 'secret.unchecked'], /^secret\./);
   assertCodes(found, ['login.needed'], /^login\./);
   assertCodes(found, ['vault.missing'], /^vault\./);

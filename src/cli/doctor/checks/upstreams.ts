@@ -2,6 +2,7 @@
  * Starts each upstream as an agent would: by the daemon, with its real secrets, judged and recorded. So what is tried here
  * is what is used later, and no secret of theirs comes into this process.
  */
+import { join } from 'node:path';
 import type { Config, UpstreamConfig } from '../../../config/types.ts';
 import { Failure } from '../../../errors.ts';
 import { limits } from '../../../limits.ts';
@@ -12,6 +13,12 @@ import { McpClient } from '../../mcp-client.ts';
 import { type Check, within } from '../check.ts';
 import { type Context, configOf, needsKeychain } from '../context.ts';
 import { type Finding, fine, problem, problemOf } from '../finding.ts';
+
+interface Ports {
+  readonly client: ControlClient;
+  /** The state directory. */
+  readonly state: string;
+}
 
 /** Of all the work, what is left for the daemon's own end. */
 const startingMs = limits.doctorUpstreamsMs - limits.upstreamGraceMs - 2_000;
@@ -27,22 +34,29 @@ function adviceIn(text: string): string | null {
   return /\bostiary (?:secret|auth|vault|up)\b[^;,)]*/.exec(text)?.[0].trim() ?? null;
 }
 
-async function failed(client: ControlClient, name: string, message: string): Promise<Finding> {
+/** What tells more: a stdio server's standard error is in the log; of an HTTP server nothing is. */
+function whereToLook(upstream: UpstreamConfig, state: string): string {
+  if (upstream.transport === 'stdio')
+    return `grep '"upstream":"${upstream.name}"' ${join(state, 'daemon.log')} | tail`;
+  // Without the query, in which people put keys.
+  const { origin, pathname } = new URL(upstream.url);
+  return `see whether it can be reached from here: curl -sv -o /dev/null ${origin}${pathname}`;
+}
+
+async function failed(upstream: UpstreamConfig, message: string, { client, state }: Ports): Promise<Finding> {
+  const { name } = upstream;
   const more = await whyFailed(client, name).catch(() => null);
   const said = more === null || message.includes(more) ? message : `${message}: ${more}`;
   const text = said.replace(/ \(try: [^)]*\)$/, '');
   return problem(
     'upstream.failed',
-    text.startsWith(name) || text.includes(`upstream ${name}`) ? text : `${name}: ${text}`,
-    adviceIn(said) ?? 'see its standard error: ostiary status, and daemon.log in the state directory',
+    text.includes(name) ? text : `${name}: ${text}`,
+    adviceIn(said) ?? whereToLook(upstream, state),
   );
 }
 
-async function tryOne(
-  { name, startTimeoutMs }: UpstreamConfig,
-  socket: string,
-  client: ControlClient,
-): Promise<Finding> {
+async function tryOne(upstream: UpstreamConfig, socket: string, ports: Ports): Promise<Finding> {
+  const { name, startTimeoutMs } = upstream;
   const mcp = new McpClient(socket, name);
   const patience = Math.min(startTimeoutMs, limits.doctorUpstreamMs);
   const began = performance.now();
@@ -56,11 +70,11 @@ async function tryOne(
     return problem(
       'upstream.no-answer',
       `${name}: no answer to initialize within ${patience / 1000} s`,
-      'see its standard error: daemon.log in the state directory',
+      whereToLook(upstream, ports.state),
     );
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    return failed(client, name, error.message);
+    return failed(upstream, error.message, ports);
   } finally {
     // Its end waits for that of the upstream: not here.
     void mcp.close();
@@ -92,8 +106,9 @@ async function inTurn(
 async function throughProfiles(
   upstreams: readonly UpstreamConfig[],
   config: Config,
-  client: ControlClient,
+  ports: Ports,
 ): Promise<Finding[]> {
+  const { client } = ports;
   const deadline = performance.now() + startingMs - limits.doctorUpstreamMs;
   const profiles = config.profiles.size === 0 ? ['default'] : [...config.profiles.keys()];
   const found: Finding[] = [];
@@ -104,7 +119,7 @@ async function throughProfiles(
     const here = left.filter(({ name }) => report.upstreams.includes(name));
     left = left.filter((upstream) => !here.includes(upstream));
     try {
-      found.push(...(await inTurn(here, deadline, (upstream) => tryOne(upstream, report.socket, client))));
+      found.push(...(await inTurn(here, deadline, (upstream) => tryOne(upstream, report.socket, ports))));
     } finally {
       release();
     }
@@ -148,7 +163,10 @@ async function judge(context: Context): Promise<Finding[]> {
   try {
     const daemon = await findDaemon(context.daemonChoice());
     try {
-      return [...disabled, ...(await throughProfiles(enabled, config, daemon.client))];
+      return [
+        ...disabled,
+        ...(await throughProfiles(enabled, config, { client: daemon.client, state: context.state })),
+      ];
     } finally {
       await daemon.release();
     }

@@ -50,6 +50,7 @@ const loaders: Readonly<Record<string, () => Promise<Command>>> = {
   auth: async () => (await import('./auth.ts')).authCommand(),
   config: async () => (await import('./config.ts')).configCommand(),
   audit: async () => (await import('./audit.ts')).auditCommand({ liveHead }),
+  doctor: async () => (await import('./doctor/command.ts')).doctorCommand(),
   demo: async () => (await import('./demo.ts')).demoCommand(),
 };
 

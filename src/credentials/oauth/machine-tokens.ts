@@ -1,6 +1,7 @@
 /** Tokens that need no person: asked for when they are needed, kept in memory alone. */
 import type { Environment } from '../../environment.ts';
 import { Failure } from '../../errors.ts';
+import { limits } from '../../limits.ts';
 import type { Destination } from '../destination.ts';
 import type { CredentialRef } from '../ref.ts';
 import { ciIdentity } from './ci.ts';
@@ -47,7 +48,8 @@ export async function registeredClient(
 interface Kept {
   readonly accessToken: string;
   readonly expiresAt: number | null;
-  readonly renewAt: number;
+  /** Put off when a renewal fails. */
+  renewAt: number;
 }
 
 export interface MachinePorts {
@@ -107,7 +109,11 @@ export class MachineTokens {
 
   #fallBack({ name }: LoginSpec, message: string): string {
     const kept = this.#kept.get(name);
-    if (kept !== undefined && isValid(kept, this.#ports.now())) return kept.accessToken;
+    const now = this.#ports.now();
+    if (kept !== undefined && isValid(kept, now)) {
+      kept.renewAt = now + limits.credentialRetryMs;
+      return kept.accessToken;
+    }
     throw new Failure('credential', `oauth:${name}: ${message}`);
   }
 

@@ -33,6 +33,7 @@ import type { Front } from './proxy/front.ts';
 import { ListMemory } from './proxy/list-cache.ts';
 import { checkSocketPath, listenOnLoopback, listenPrivately, removeSocket } from './proxy/listen.ts';
 import { filterList } from './proxy/lists.ts';
+import { LoginPages } from './proxy/login-pages.ts';
 import { openMerged } from './proxy/merge/open.ts';
 import { handle } from './proxy/pipeline.ts';
 import { AgentPlane } from './proxy/server.ts';
@@ -97,6 +98,7 @@ export class Daemon {
   readonly #sessions: Sessions;
   readonly #desk = new Desk();
   readonly #listMemory = new ListMemory();
+  readonly #pages = new LoginPages();
   readonly #upstreams: Upstreams;
   readonly #agents: AgentPlane;
   readonly #agentSessions: AgentSessions;
@@ -199,6 +201,7 @@ export class Daemon {
       ownUid: this.#ownUid,
       peerOf,
       refused,
+      pages: this.#pages,
       failed: (error) => this.#log.error({ err: error }, 'request failed'),
     });
     this.#agentSessions = new AgentSessions({
@@ -384,6 +387,12 @@ export class Daemon {
       // Over HTTP a notice may get lost between two streams.
       listMemory:
         this.#options.config.upstreams.get(upstream)?.transport === 'stdio' ? this.#listMemory : null,
+      consentPage: (command) => {
+        const { url } = this.ready();
+        if (url === null) return null;
+        const id = this.#pages.add(command);
+        return { id, url: `${url}/login/${id}` };
+      },
       finished: (grant, startedAt, how) => this.#audit.finished(grant, startedAt, how),
       dropped: this.#dropped(upstream, caller),
     };

@@ -1,6 +1,7 @@
 /** `down`, `status`: the resident daemon. */
 import { Command } from 'commander';
 import type { Placement } from '../config/credentials.ts';
+import type { LoginStatus } from '../credentials/oauth/login-status.ts';
 import { Failure } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { controlSocket, runtimeDirectory } from '../paths.ts';
@@ -35,6 +36,7 @@ interface StatusReport {
     retryAfterSeconds: number;
   }[];
   readonly credentials: readonly { label: string; redactable: boolean }[];
+  readonly logins: readonly LoginStatus[];
   /** Which secret goes where. */
   readonly placements: readonly { upstream: string; into: string; from: string; as: Placement['as'] }[];
   readonly audit: { readonly file: string; readonly seq: number };
@@ -85,6 +87,12 @@ function describeUpstream(one: StatusReport['upstreams'][number]): string {
   return parts.join('; ');
 }
 
+function describeLogin({ state, issuer, expires, refreshable }: LoginStatus): string {
+  const parts = [issuer === null ? state : `${state} at ${issuer}`];
+  if (expires !== null) parts.push(`expires ${expires}${refreshable ? ', then renewed by itself' : ''}`);
+  return parts.join('; ');
+}
+
 function describe(report: StatusReport): string[] {
   const weak = report.hardening.filter(({ inForce }) => !inForce);
   const lines = [
@@ -106,6 +114,11 @@ function describe(report: StatusReport): string[] {
     for (const { into, from, as } of report.placements.filter(({ upstream }) => upstream === one.name))
       lines.push(`            ${into} from ${from}${manner[as]}`);
     if (one.lastProblem !== null) lines.push(`            problem: ${one.lastProblem}`);
+  }
+  for (const one of report.logins) {
+    lines.push(`login       ${one.name}: ${describeLogin(one)}`);
+    if (one.problem !== null) lines.push(`            problem: ${one.problem}`);
+    if (one.state === 'not logged in') lines.push(`            try: ostiary auth login ${one.name}`);
   }
   for (const { label, redactable } of report.credentials)
     if (!redactable) lines.push(`warning     ${label} is too short to be redacted from answers`);

@@ -120,7 +120,7 @@ export function connector(
       close: () => {},
     };
 
-  const shared = shareHttp(spec.url, tools);
+  const shared = shareHttp(spec, tools);
   const open = spec.transport === 'http' ? openHttp : openSse;
   return {
     open: (session) => {

@@ -9,6 +9,7 @@ import { type IssuedClient, prepareClient, type RegisteredClient } from './clien
 import { isValid, renewAt } from './freshness.ts';
 import { type Located, locate } from './locate.ts';
 import type { TokenOutcome } from './login.ts';
+import type { MachineStatus } from './login-status.ts';
 import { clientCredentials, exchangeToken } from './machine.ts';
 import { scopesToAsk } from './scopes.ts';
 import type { LoginSpec } from './spec.ts';
@@ -66,6 +67,8 @@ export class MachineTokens {
   readonly #ports: MachinePorts;
   readonly #kept = new Map<string, Kept>();
   readonly #running = new Map<string, Promise<string>>();
+  /** Why the last request failed, if it did. */
+  readonly #problems = new Map<string, string>();
 
   constructor(ports: MachinePorts) {
     this.#ports = ports;
@@ -88,6 +91,13 @@ export class MachineTokens {
     return kept?.accessToken !== accessToken || this.#ports.now() >= kept.renewAt;
   }
 
+  status(name: string): MachineStatus {
+    return {
+      expiresAt: this.#kept.get(name)?.expiresAt ?? null,
+      problem: this.#problems.get(name) ?? null,
+    };
+  }
+
   drop(name: string, accessToken: string): void {
     if (this.#kept.get(name)?.accessToken === accessToken) this.#kept.delete(name);
   }
@@ -96,18 +106,23 @@ export class MachineTokens {
     try {
       const outcome = await this.#ask(spec);
       if (!outcome.ok) return this.#fallBack(spec, outcome.message);
+      this.#problems.delete(spec.name);
       const now = this.#ports.now();
       const { accessToken, expiresAt } = outcome;
       const obtainedAt = Math.floor(now / 1000);
       const at = renewAt({ expiresAt, obtainedAt }, this.#ports.random());
       this.#kept.set(spec.name, { accessToken, expiresAt, renewAt: at });
       return accessToken;
+    } catch (error) {
+      if (error instanceof Failure) this.#problems.set(spec.name, error.message);
+      throw error;
     } finally {
       this.#running.delete(spec.name);
     }
   }
 
   #fallBack({ name }: LoginSpec, message: string): string {
+    this.#problems.set(name, message);
     const kept = this.#kept.get(name);
     const now = this.#ports.now();
     if (kept !== undefined && isValid(kept, now)) {
@@ -131,7 +146,8 @@ export class MachineTokens {
     if (spec.flow === 'client_credentials' && client !== null)
       return clientCredentials(server, client, ask, http);
     if (spec.identity === null) throw new Failure('config', `oauth:${spec.name}: no identity is configured`);
-    const subjectToken = await ciIdentity(spec.identity, this.#ports.env);
-    return exchangeToken(server, client, { ...ask, subjectToken, subjectTokenType: 'id_token' }, http);
+    const { identity, subjectTokenType } = spec;
+    const subjectToken = await ciIdentity(identity, subjectTokenType, this.#ports.env);
+    return exchangeToken(server, client, { ...ask, subjectToken, subjectTokenType }, http);
   }
 }

@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import type { RequestListener } from 'node:http';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { loginBindings } from '../../src/cli/auth-credentials.ts';
 import { logIn as cliLogIn } from '../../src/cli/auth-login.ts';
+import { ControlClient } from '../../src/cli/control.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import type { Login } from '../../src/credentials/oauth/login.ts';
 import { type LoginRecord, newRecord } from '../../src/credentials/oauth/login-store.ts';
@@ -22,6 +24,7 @@ import {
   TestBrowser,
 } from '../support/authorization-server.ts';
 import type { Canary } from '../support/leaks.ts';
+import { LineClient } from '../support/line-client.ts';
 
 /**
  * An MCP server whose tool `echo` repeats the whole header that it was called with: what a leaky one would do. Its tool
@@ -89,12 +92,11 @@ export interface World {
 /** The upstream `notes`, with OAuth. */
 export async function startWorld(
   t: Ends,
-  options: AuthorizationServerOptions & { readonly oauth?: unknown; readonly needs?: readonly string[] } = {},
+  options: AuthorizationServerOptions & { readonly oauth?: unknown } = {},
 ): Promise<World> {
   let server: AuthorizationServer | undefined;
   const upstream = await startProtectedServer(t, () => server ?? assert.fail('too early'), {
     handler: notes,
-    ...(options.needs !== undefined && { needs: options.needs }),
   });
   server = await startAuthorizationServer(t, options);
   const home = new Home(t);
@@ -120,6 +122,13 @@ export class LoginRun {
     if (done === true) assert.fail(`no event: ${(await this.ended).stderr}`);
     return JSON.parse(value) as Record<string, string>;
   }
+}
+
+/** A client of a session of its own, at the resident daemon. */
+export async function agentOf({ runtime }: Home, upstream = 'notes'): Promise<LineClient> {
+  const control = new ControlClient(join(runtime, 'control.sock'));
+  const { socket } = await control.openSession({ profile: 'default', label: '', token: false, lease: false });
+  return LineClient.upgrade({ socketPath: socket }, `/mcp/${upstream}`);
 }
 
 /** Logs in through a browser that does what the pages ask. */

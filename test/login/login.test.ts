@@ -27,7 +27,7 @@ class Overheard {
   }
 }
 
-test('login once: used by the daemon, renewed, kept over a restart, ended; no token, code or state shows anywhere', async (t) => {
+test('login once: used by the daemon, renewed, kept over a restart, ended; no command or answer holds a token, code or state (metamcp#345)', async (t) => {
   const overheard = new Overheard();
   const { home, server, upstream } = await startWorld(t, {
     accessTokenSeconds: 600,

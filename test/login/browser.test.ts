@@ -37,8 +37,8 @@ test('Chromium: login, consent, and a page without script that says what was con
   t.after(() => agent.close());
   await handshake(agent, '2025-11-25', { elicitation: { url: {} } });
   const { error } = await agent.request('tools/call', { name: 'write', arguments: {} });
-  const { elicitations } = error?.data as { elicitations: { url: string }[] };
-  await browser.open(elicitations[0]?.url ?? '');
+  const { elicitations } = (error?.data ?? {}) as { elicitations: { url: string }[] };
+  await browser.open(elicitations?.[0]?.url ?? '');
   const shown = await browser.evaluate<Record<string, unknown>>(
     `({ title: document.title, command: document.querySelector('pre').innerText,
         ways: document.querySelectorAll('a, form, script, button, input').length })`,

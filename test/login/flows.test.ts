@@ -12,7 +12,8 @@ import { handshake, LineClient } from '../support/client.ts';
 import { socketOf, startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { canary, scanForLeaks } from '../support/leaks.ts';
 import { type Message, textOf } from '../support/mcp.ts';
-import { kept, LoginRun, logInHere, notes, startWorld, type World } from './support.ts';
+import { freePort } from '../upstreams/http-peer.ts';
+import { canariesOf, kept, LoginRun, logIn, logInHere, notes, startWorld, type World } from './support.ts';
 
 const ends: (() => Promise<void>)[] = [];
 const whole = { after: (end: () => Promise<void>) => void ends.push(end) };
@@ -163,6 +164,47 @@ test('client credentials: no login, a token when it is needed, the secret from t
     assert.equal(textOf(await call(client)), 'called with Bearer [redacted oauth:notes]');
   assert.equal(server.tokenRequests('client_credentials').length, 1, 'kept until it expires');
   assert.deepEqual(scanForLeaks([secret], { files: [daemon.home.state], texts: [daemon.log()] }), []);
+});
+
+test('an enterprise provider: a registered client, its secret from the vault, a fixed port to come back to', async (t) => {
+  const secret = canary('client');
+  const home = new Home(t);
+  const port = await freePort();
+  let server: AuthorizationServer | undefined;
+  const upstream = await startProtectedServer(t, () => server ?? assert.fail('too early'), {
+    handler: notes,
+  });
+  server = await startAuthorizationServer(t, {
+    clients: [
+      {
+        client_id: '3c9f2d1e-ostiary',
+        client_secret: secret.value,
+        application_type: 'native',
+        redirect_uris: [`http://127.0.0.1:${port}/callback`],
+        grant_types: ['authorization_code', 'refresh_token'],
+      },
+    ],
+    configuration: { features: { registration: { enabled: false } } },
+  });
+  const oauth = {
+    issuer: server.issuer,
+    client_id: '3c9f2d1e-ostiary',
+    client_secret: 'vault:corp',
+    callback_port: port,
+    scopes: ['notes:read', 'offline_access'],
+    assume_pkce: true,
+  };
+  home.configure({ wiki: { url: upstream.url, era: 'legacy', oauth } });
+  await home.secret('corp', secret);
+  const { stdout, stderr } = await logIn(home, [], 'wiki');
+  const login = await kept(home);
+  assert.deepEqual([login.client.id, login.scopes], ['3c9f2d1e-ostiary', ['notes:read']]);
+  const renewed = await home.ostiary(['auth', 'refresh', 'wiki']);
+  assert.equal(renewed.code, 0, renewed.stderr);
+  assert.notEqual((await kept(home)).accessToken, login.accessToken);
+  const canaries = [secret, ...canariesOf(login)];
+  const texts = [stdout, stderr, renewed.stdout, renewed.stderr];
+  assert.deepEqual(scanForLeaks(canaries, { files: [home.directory], texts }), []);
 });
 
 test('a login goes only to the upstreams that were configured to use it when it was made; more scopes need a new one', async (t) => {

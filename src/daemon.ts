@@ -11,6 +11,7 @@ import type { Config } from './config/types.ts';
 import { Broker } from './credentials/broker.ts';
 import { Helpers } from './credentials/helpers.ts';
 import { keychainFor } from './credentials/keychain/keychain.ts';
+import type { Logins } from './credentials/oauth/logins.ts';
 import { openLogins } from './credentials/oauth/open.ts';
 import { formatCredentialRef } from './credentials/ref.ts';
 import { Scrubber } from './credentials/scrubber.ts';
@@ -33,6 +34,7 @@ import type { Front } from './proxy/front.ts';
 import { ListMemory } from './proxy/list-cache.ts';
 import { checkSocketPath, listenOnLoopback, listenPrivately, removeSocket } from './proxy/listen.ts';
 import { filterList } from './proxy/lists.ts';
+import { LoginPages } from './proxy/login-pages.ts';
 import { openMerged } from './proxy/merge/open.ts';
 import { handle } from './proxy/pipeline.ts';
 import { AgentPlane } from './proxy/server.ts';
@@ -94,9 +96,11 @@ export class Daemon {
   readonly #audit: Audit;
   readonly #watchdog: Watchdog;
   readonly #broker: Broker;
+  readonly #logins: Logins;
   readonly #sessions: Sessions;
   readonly #desk = new Desk();
   readonly #listMemory = new ListMemory();
+  readonly #pages = new LoginPages();
   readonly #upstreams: Upstreams;
   readonly #agents: AgentPlane;
   readonly #agentSessions: AgentSessions;
@@ -128,6 +132,15 @@ export class Daemon {
       this.#log.error({ err: error }, 'audit record not written'),
     );
     this.#watchdog = Watchdog.start();
+    this.#logins = openLogins({
+      specs: config.logins,
+      state: options.stateDirectory,
+      env,
+      store: async () =>
+        Vault.kind(options.stateDirectory) === null ? null : (await this.#broker.vault()).logins,
+      acquire: (ref, to) => this.#broker.acquire(ref, to),
+      problem: (message) => this.#log.warn(message),
+    });
     this.#broker = new Broker({
       vault: () => Vault.open(options.stateDirectory, options.unlock),
       keychain: keychainFor(env),
@@ -143,15 +156,7 @@ export class Daemon {
         now: Date.now,
         random: Math.random,
       }),
-      logins: openLogins({
-        specs: config.logins,
-        state: options.stateDirectory,
-        env,
-        store: async () =>
-          Vault.kind(options.stateDirectory) === null ? null : (await this.#broker.vault()).logins,
-        acquire: (ref, to) => this.#broker.acquire(ref, to),
-        problem: (message) => this.#log.warn(message),
-      }),
+      logins: this.#logins,
       scrubber,
     });
     this.#sessions = new Sessions({
@@ -199,6 +204,7 @@ export class Daemon {
       ownUid: this.#ownUid,
       peerOf,
       refused,
+      pages: this.#pages,
       failed: (error) => this.#log.error({ err: error }, 'request failed'),
     });
     this.#agentSessions = new AgentSessions({
@@ -210,7 +216,7 @@ export class Daemon {
       directory: join(options.runtimeDirectory, 'sessions'),
     });
     this.#control = controlServer({
-      status: async () => this.status(),
+      status: () => this.status(),
       openSession: (wish) => this.#openSession(wish),
       listSessions: () =>
         this.#sessions
@@ -282,7 +288,7 @@ export class Daemon {
   }
 
   /** How the daemon is: names and numbers, no values. */
-  status(): object {
+  async status(): Promise<object> {
     const { config, hardening, stateDirectory } = this.#options;
     return {
       ...this.ready(),
@@ -299,6 +305,7 @@ export class Daemon {
       conversations: this.#desk.size,
       upstreams: this.#upstreams.status(),
       credentials: this.#broker.knownLabels(),
+      logins: await this.#logins.status(Date.now()),
       placements: [...config.upstreams.values()].flatMap((upstream) =>
         placementsOf(upstream).map(({ into, ref, as }) => ({
           upstream: upstream.name,
@@ -385,6 +392,12 @@ export class Daemon {
       // Over HTTP a notice may get lost between two streams.
       listMemory:
         this.#options.config.upstreams.get(upstream)?.transport === 'stdio' ? this.#listMemory : null,
+      consentPage: (command) => {
+        const { url } = this.ready();
+        if (url === null) return null;
+        const id = this.#pages.add(command);
+        return { id, url: `${url}/login/${id}` };
+      },
       finished: (grant, startedAt, how) => this.#audit.finished(grant, startedAt, how),
       dropped: this.#dropped(upstream, caller),
     };

@@ -44,6 +44,13 @@ export interface Refusal {
   readonly reason: string;
   /** Further members of the JSON-RPC error's `data`, where the protocol names them. */
   readonly data?: Readonly<Record<string, unknown>>;
+  /** A person can mend it, and the client can show where: as the error of its era, or as a result that asks. */
+  readonly consent?: {
+    readonly as: 'error' | 'result';
+    readonly id: string;
+    readonly url: string;
+    readonly message: string;
+  };
 }
 
 export function refuse(refused: RefusalCode, reason: string, data?: Refusal['data']): Refusal {

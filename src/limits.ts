@@ -231,6 +231,8 @@ export const limits = {
   tokenTurnMs: 90 * second,
   /** A person logs in, with a second factor, and consents. */
   loginMs: 10 * minute,
+  /** Pages that say how to log in: one for each login and set of scopes that is missing. */
+  loginPages: 64,
   /** Requests that the login's listener takes: the browser's one, its icon, and strays. */
   callbackRequests: 64,
   /** The callback's URL; codes and error descriptions take under 4 KiB. */

@@ -2,7 +2,6 @@
 import { createInterface, type Interface } from 'node:readline';
 import { authorizationRequest, redeem } from '../credentials/oauth/authorize.ts';
 import { CallbackListener } from '../credentials/oauth/callback.ts';
-import type { Page } from '../credentials/oauth/callback-page.ts';
 import { type IssuedClient, prepareClient } from '../credentials/oauth/client.ts';
 import { deviceLogin } from '../credentials/oauth/device.ts';
 import { type Located, locate } from '../credentials/oauth/locate.ts';
@@ -14,6 +13,7 @@ import { serverChanged } from '../credentials/oauth/server.ts';
 import type { LoginSpec } from '../credentials/oauth/spec.ts';
 import { Failure } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { Page } from '../page.ts';
 import { findOpener, openBrowser } from './browser.ts';
 
 export interface LoginChoice {

@@ -4,9 +4,11 @@ import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/types.ts';
 import { inTurn } from '../credentials/helper-lock.ts';
 import { refreshDirectory } from '../credentials/oauth/answer-file.ts';
+import { chooseLogin } from '../credentials/oauth/choose.ts';
+import { trusting } from '../credentials/oauth/http.ts';
+import { type LoginStatus, statusOf } from '../credentials/oauth/login-status.ts';
 import type { LoginRecord } from '../credentials/oauth/login-store.ts';
 import { loginId, newRecord } from '../credentials/oauth/login-store.ts';
-import { chooseLogin } from '../credentials/oauth/logins.ts';
 import { keepLogin, loginTurn, refresherFor, secretReader } from '../credentials/oauth/open.ts';
 import { httpForLogin, revoke } from '../credentials/oauth/refresh.ts';
 import { isMachineFlow, type LoginSpec } from '../credentials/oauth/spec.ts';
@@ -16,7 +18,7 @@ import { harden } from '../os/index.ts';
 import { stateDirectory } from '../paths.ts';
 import { brokerHere, loginBindings, loginsHere } from './auth-credentials.ts';
 import { type LoginEvent, logIn } from './auth-login.ts';
-import { formatStatus, type LoginStatus, statusOf } from './auth-status.ts';
+import { formatStatus } from './auth-status.ts';
 import { passphraseFdOption, type UnlockOptions, unlockBy, type VaultPorts } from './vault.ts';
 import { describeKey } from './vault-key.ts';
 
@@ -137,6 +139,16 @@ function chosen(spec: LoginSpec, records: readonly LoginRecord[]): LoginRecord {
   throw new Failure('credential', `${spec.name}: ${found}`, { hint: `ostiary auth login ${spec.name}` });
 }
 
+/** A configuration that is gone or broken keeps nobody from ending a login. */
+function caFileOf(name: string, options: AuthOptions): string | null {
+  try {
+    return configOf(options).logins.get(name)?.caFile ?? null;
+  } catch (error) {
+    if (error instanceof Failure) return null;
+    throw error;
+  }
+}
+
 /** Also a login whose upstream is no longer configured can be ended. */
 async function logout(name: string, options: AuthOptions, ports: VaultPorts): Promise<void> {
   harden();
@@ -145,11 +157,12 @@ async function logout(name: string, options: AuthOptions, ports: VaultPorts): Pr
   const own = store === null ? [] : (await store.list()).filter(({ login: { name: kept } }) => kept === name);
   if (store === null || own.length === 0)
     throw new Failure('credential', `${name}: nobody has logged in`, { hint: 'ostiary auth status' });
+  const trust = trusting(caFileOf(name, options));
   for (const { login: key } of own) {
     const outcome = await loginTurn(state, loginId(key), async () => {
       // What a refresh has just replaced would be revoked in vain.
       const current = (await store.get(key))?.login;
-      const result = current === undefined ? null : await revoke(current, httpForLogin(current));
+      const result = current === undefined ? null : await revoke(current, httpForLogin(current, trust));
       await store.remove(key);
       return result;
     });
@@ -170,12 +183,13 @@ async function logout(name: string, options: AuthOptions, ports: VaultPorts): Pr
 }
 
 async function refresh(name: string, options: AuthOptions, ports: VaultPorts): Promise<void> {
-  const spec = specOf(configOf(options), name);
+  const config = configOf(options);
+  const spec = specOf(config, name);
   const state = stateDirectory(process.env);
   const store = await loginsHere(state, unlockBy(options));
   const { login: key } = chosen(spec, store === null ? [] : await store.list());
   if (store === null) return;
-  const current = await refresherFor(store, state).renew(key);
+  const current = await refresherFor(store, state, config.logins).renew(key);
   if (!current.ok)
     throw new Failure('credential', `${name}: ${current.message}`, {
       hint: current.why === 'unavailable' ? 'try again later' : `ostiary auth login ${name}`,

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import type { Isolation } from '../agents/sandbox/isolation.ts';
 import type { Placement } from '../config/credentials.ts';
+import type { LoginStatus } from '../credentials/oauth/login-status.ts';
 import { Failure } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { controlSocket, runtimeDirectory } from '../paths.ts';
@@ -43,6 +44,7 @@ export interface StatusReport {
     expiresAt?: string;
     refreshAt?: string;
   }[];
+  readonly logins: readonly LoginStatus[];
   /** Which secret goes where. */
   readonly placements: readonly { upstream: string; into: string; from: string; as: Placement['as'] }[];
   readonly audit: { readonly file: string; readonly seq: number };
@@ -93,6 +95,12 @@ function describeUpstream(one: StatusReport['upstreams'][number]): string {
   return parts.join('; ');
 }
 
+function describeLogin({ state, issuer, expires, refreshable }: LoginStatus): string {
+  const parts = [issuer === null ? state : `${state} at ${issuer}`];
+  if (expires !== null) parts.push(`expires ${expires}${refreshable ? ', then renewed by itself' : ''}`);
+  return parts.join('; ');
+}
+
 function describe(report: StatusReport, level: string): string[] {
   const weak = report.hardening.filter(({ inForce }) => !inForce);
   const lines = [
@@ -118,6 +126,11 @@ function describe(report: StatusReport, level: string): string[] {
   for (const { label, expiresAt, refreshAt } of report.credentials)
     if (expiresAt !== undefined)
       lines.push(`credential  ${label}: expires ${expiresAt}, asked for anew from ${refreshAt} on`);
+  for (const one of report.logins) {
+    lines.push(`login       ${one.name}: ${describeLogin(one)}`);
+    if (one.problem !== null) lines.push(`            problem: ${one.problem}`);
+    if (one.state === 'not logged in') lines.push(`            try: ostiary auth login ${one.name}`);
+  }
   for (const { label, redactable } of report.credentials)
     if (!redactable) lines.push(`warning     ${label} is too short to be redacted from answers`);
   return lines;

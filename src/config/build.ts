@@ -53,6 +53,7 @@ interface RawHttp extends RawCommon {
   readonly bearer?: string;
   readonly basic?: RawBasic;
   readonly oauth?: true | RawOAuth;
+  readonly ca_file?: string;
 }
 
 interface RawHelper {
@@ -147,10 +148,13 @@ function upstream(name: string, raw: RawStdio | RawHttp): UpstreamConfig {
   if ('url' in raw) {
     const headers = Object.entries(raw.secrets ?? {});
     const from = (each: RawHeader): string => (typeof each === 'string' ? each : each.from);
+    const url = new URL(raw.url).href;
+    const caFile = raw.ca_file ?? null;
     return Object.freeze({
       ...common,
       transport: raw.transport ?? 'http',
-      url: new URL(raw.url).href,
+      url,
+      caFile,
       headers: literals(raw.headers),
       secrets: references(Object.fromEntries(headers.map(([name, each]) => [name, from(each)]))),
       templates: frozenRecord(
@@ -163,7 +167,7 @@ function upstream(name: string, raw: RawStdio | RawHttp): UpstreamConfig {
             ? null
             : reference(raw.bearer),
       basic: raw.basic === undefined ? null : basic(raw.basic),
-      oauth: raw.oauth === undefined ? null : buildOAuth(name, new URL(raw.url).href, raw.oauth, reference),
+      oauth: raw.oauth === undefined ? null : buildOAuth(name, { url, caFile }, raw.oauth, reference),
     });
   }
   return Object.freeze({

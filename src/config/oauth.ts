@@ -1,5 +1,11 @@
 /** From what the file says of OAuth to a {@link LoginSpec}. */
-import type { LoginFlow, LoginSpec, SpecEndpoints, SpecIdentity } from '../credentials/oauth/spec.ts';
+import type {
+  LoginFlow,
+  LoginSpec,
+  SpecEndpoints,
+  SpecIdentity,
+  TokenType,
+} from '../credentials/oauth/spec.ts';
 import type { CredentialRef } from '../credentials/ref.ts';
 
 /** As `config.schema.json` describes it. */
@@ -16,6 +22,8 @@ export interface RawOAuth {
   readonly callback_port?: number;
   readonly assume_pkce?: boolean;
   readonly audience?: string;
+  readonly subject_token_type?: TokenType;
+  readonly ca_file?: string;
   readonly identity?: { readonly github: string } | { readonly variable: string } | { readonly file: string };
 }
 
@@ -24,10 +32,13 @@ function identityOf(raw: NonNullable<RawOAuth['identity']>): SpecIdentity {
   return 'variable' in raw ? { from: 'variable', name: raw.variable } : { from: 'file', path: raw.file };
 }
 
-/** @param reference reads a credential reference that passed the checks */
+/**
+ * @param upstream the MCP server that it stands at, with its own `ca_file`; `null` for a provider
+ * @param reference reads a credential reference that passed the checks
+ */
 export function buildOAuth(
   name: string,
-  upstream: string | null,
+  upstream: { readonly url: string; readonly caFile: string | null } | null,
   raw: true | RawOAuth,
   reference: (text: string) => CredentialRef,
 ): LoginSpec {
@@ -36,7 +47,7 @@ export function buildOAuth(
     text === undefined ? null : reference(text);
   return Object.freeze({
     name,
-    upstream,
+    upstream: upstream?.url ?? null,
     issuer: given.issuer ?? null,
     endpoints: given.endpoints === undefined ? null : Object.freeze({ ...given.endpoints }),
     flow: given.flow ?? 'code',
@@ -55,6 +66,8 @@ export function buildOAuth(
     assumePkce: given.assume_pkce ?? false,
     audience: given.audience ?? null,
     identity: given.identity === undefined ? null : Object.freeze(identityOf(given.identity)),
+    subjectTokenType: given.subject_token_type ?? 'id_token',
+    caFile: given.ca_file ?? upstream?.caFile ?? null,
   });
 }
 

@@ -56,6 +56,8 @@ export interface HttpUpstreamConfig extends CommonUpstreamConfig {
   readonly transport: 'http' | 'sse';
   /** In its canonical form: https, or http to a loopback host; no user, password or fragment. */
   readonly url: string;
+  /** Absolute path of certificates to trust beside Node's own; `null`: none. */
+  readonly caFile: string | null;
   /** Literal, non-secret headers; names in the file's own case, each once in whatever case. */
   readonly headers: Readonly<Record<string, string>>;
   /** Header → where its secret comes from; shares no name with `headers`. */

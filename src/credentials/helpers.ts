@@ -124,7 +124,7 @@ export class Helpers {
     } catch (error) {
       const kept = this.#kept.get(name);
       const now = this.#ports.now();
-      if (kept !== undefined && now >= kept.expiresAt) this.#kept.delete(name);
+      // What has expired is given to nobody, but who holds it has to hear that another one is due.
       if (kept === undefined || now >= kept.expiresAt || !(error instanceof Failure)) throw error;
       kept.refreshAt = Math.min(now + limits.credentialRetryMs, kept.expiresAt);
       this.#ports.problem(`${error.message}; the value before is used until it expires`);

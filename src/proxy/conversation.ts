@@ -19,6 +19,14 @@ import type { Upstream, UpstreamEvents, UpstreamLimits } from '../upstreams/upst
 import { AskedRequests } from './asked.ts';
 import type { CallOutcome } from './audit/record.ts';
 import { Backlog } from './backlog.ts';
+import {
+  type ConsentPage,
+  legacyShows,
+  modernShows,
+  type Shows,
+  withConsent,
+  withoutConsent,
+} from './consent.ts';
 import { envelopeVersion, otherEra, unsupportedVersion } from './era.ts';
 import type { Front, Sink } from './front.ts';
 import { Handshake } from './handshake.ts';
@@ -47,6 +55,8 @@ export interface ConversationPorts {
   readonly filter: (method: string, bytes: Buffer) => Buffer | null;
   /** Room for the upstream's lists; `null` when it cannot be relied on to tell of changes. */
   readonly listMemory: ListMemory | null;
+  /** Where a person reads how to log in. */
+  readonly consentPage: ConsentPage;
   /** A request that was forwarded, or answered from what was kept, has ended. */
   readonly finished: (grant: Grant, startedAt: number, how: Finished) => void;
   /** Something arrived that belongs nowhere; `what` never holds its content. */
@@ -81,6 +91,8 @@ export class Conversation implements Front {
   /** Sinks whose client reads slower than the upstream writes; while there is one, the upstream is paused. */
   readonly #full = new Set<Sink>();
   readonly #backlog = new Backlog();
+  /** Requests that came with an answer to our question whether somebody would log in. */
+  readonly #consented = new WeakSet<ClientMessage>();
   #upstream: Upstream | null = null;
   /** `null` in the modern era. */
   readonly #handshake: Handshake | null;
@@ -104,8 +116,20 @@ export class Conversation implements Front {
     return this.#pending.size > 0 || this.#standing?.open === true;
   }
 
-  take(message: ClientMessage, sink: Sink): Promise<Refusal | undefined> {
-    return this.#ports.take(this, message, sink);
+  async take(message: ClientMessage, sink: Sink): Promise<Refusal | undefined> {
+    const plain = withoutConsent(message);
+    // It would be asked the same again, and its client go round in circles.
+    if (plain !== message) this.#consented.add(plain);
+    const refusal = await this.#ports.take(this, plain, sink);
+    return refusal && withConsent(refusal, this.#shows(plain), this.#ports.consentPage);
+  }
+
+  /** How the client of this request can be shown where to log in; before `initialize` it has not said. */
+  #shows(message: ClientMessage): Shows {
+    if (this.#consented.has(message)) return null;
+    if (this.#handshake === null) return modernShows(message);
+    const { initialize } = this.#handshake;
+    return initialize === null || message.method === 'initialize' ? null : legacyShows(initialize);
   }
 
   /**
@@ -122,7 +146,9 @@ export class Conversation implements Front {
         return refuse('bad_message', 'the response belongs to no request of the upstream');
       return undefined;
     }
-    return message.kind === 'request' ? this.#pending.reserve(message, sink) : undefined;
+    return message.kind === 'request'
+      ? this.#pending.reserve(message, sink, this.#shows(message))
+      : undefined;
   }
 
   /** Gives up the place of a request that was refused after {@link admit}. */
@@ -382,7 +408,7 @@ export class Conversation implements Front {
     // The end of a failed `initialize` is that of all: who fails them one by one meets some that have been.
     if (this.#pending.sent(pending.id) !== pending) return;
     this.#settle(pending.id);
-    const bytes = refusalResponse(pending.id, refusal);
+    const bytes = refusalResponse(pending.id, withConsent(refusal, pending.shows, this.#ports.consentPage));
     const how = { outcome, bytes: bytes.length, redactions: [] };
     this.#ports.finished(pending.sent.grant, pending.startedAt, how);
     if (pending.sink.open) pending.sink.answer(bytes);

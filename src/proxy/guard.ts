@@ -12,7 +12,9 @@ export type Route =
   | { readonly to: 'token' }
   | { readonly to: 'mcp'; readonly upstream: string }
   /** All upstreams of the session's profile as one. */
-  | { readonly to: 'merged' };
+  | { readonly to: 'merged' }
+  /** A page for a person: no session is needed, its id is not to be guessed, and it does nothing. */
+  | { readonly to: 'page'; readonly id: string };
 
 /** Which of our listeners took the connection. */
 export type Listener =
@@ -21,6 +23,8 @@ export type Listener =
 
 /** The raw target, matched whole: no decoding, no query, no trailing slash, no other spelling (B6). */
 const MCP_PATH = /^\/mcp\/([a-z](?:[a-z0-9-]{0,30}[a-z0-9])?)$/;
+
+const PAGE_PATH = /^\/login\/([\w-]{22})$/;
 
 function checkHost(request: IncomingMessage, listener: Listener): Refusal | undefined {
   // No browser reaches a Unix socket, and HTTP clients differ in the Host that they send there.
@@ -33,8 +37,8 @@ function checkHost(request: IncomingMessage, listener: Listener): Refusal | unde
 
 /**
  * Origin is set by every cross-site request; fetch metadata by browsers alone (also without Origin, as for images).
- * Our own origin is no page's, for we serve none: HTTP clients that set Origin to the server that they talk to say that,
- * and a page that DNS rebinding brought here keeps its own.
+ * Our own origin is no page's that could send anything, for ours have no script: HTTP clients that set Origin to the server
+ * that they talk to say that, and a page that DNS rebinding brought here keeps its own.
  */
 function checkOrigin(request: IncomingMessage, listener: Listener): Refusal | undefined {
   const origins = valuesOf(request, 'origin');
@@ -42,10 +46,20 @@ function checkOrigin(request: IncomingMessage, listener: Listener): Refusal | un
     listener.kind === 'tcp' &&
     origins.length === 1 &&
     [`http://127.0.0.1:${listener.port}`, `http://localhost:${listener.port}`].includes(origins[0] as string);
-  const fromBrowser =
-    (origins.length > 0 && !own) ||
-    ['sec-fetch-site', 'sec-fetch-dest'].some((name) => valuesOf(request, name).length > 0);
+  const fetched = ['sec-fetch-site', 'sec-fetch-dest'].some((name) => valuesOf(request, name).length > 0);
+  const fromBrowser = (origins.length > 0 && !own) || (fetched && !isPageView(request));
   return fromBrowser ? refuse('origin_refused', 'requests of web pages are refused') : undefined;
+}
+
+/** A person at the address of one of our pages; in no frame, and not as part of anything else. */
+function isPageView(request: IncomingMessage): boolean {
+  const [dest, mode] = ['sec-fetch-dest', 'sec-fetch-mode'].map((name) => valuesOf(request, name));
+  return (
+    request.method === 'GET' &&
+    PAGE_PATH.test(request.url ?? '') &&
+    dest?.join() === 'document' &&
+    mode?.join() === 'navigate'
+  );
 }
 
 function checkPath(request: IncomingMessage, listener: Listener): Route | Refusal {
@@ -55,6 +69,9 @@ function checkPath(request: IncomingMessage, listener: Listener): Route | Refusa
     return method === 'GET' ? { to: 'health' } : refuse('method_not_allowed', 'expected GET');
   if (target === '/token' && listener.kind === 'session')
     return method === 'POST' ? { to: 'token' } : refuse('method_not_allowed', 'expected POST');
+  const page = listener.kind === 'tcp' ? PAGE_PATH.exec(target)?.[1] : undefined;
+  if (page !== undefined)
+    return method === 'GET' ? { to: 'page', id: page } : refuse('method_not_allowed', 'expected GET');
   const upstream = MCP_PATH.exec(target)?.[1];
   if (upstream === undefined && target !== '/mcp') return refuse('not_found', 'no such path');
   if (method !== 'POST' && method !== 'GET' && method !== 'DELETE')

@@ -13,6 +13,11 @@ export class Handshake {
   /** Resolves the replay that is under way. */
   #replayed: ((refusal: Refusal | undefined) => void) | null = null;
 
+  /** The client's, once it has come. */
+  get initialize(): ClientMessage | null {
+    return this.#initialize;
+  }
+
   get begun(): boolean {
     return this.#initialize !== null;
   }

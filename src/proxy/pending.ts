@@ -3,6 +3,7 @@ import type { Grant } from '../auth/grant.ts';
 import { type Refusal, refuse } from '../errors.ts';
 import type { ClientMessage, MessageId } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
+import type { Shows } from './consent.ts';
 import type { Sink } from './front.ts';
 import type { Wanted } from './list-cache.ts';
 
@@ -14,6 +15,8 @@ export interface Pending {
   readonly progressToken: string | undefined;
   /** By `performance.now()`. */
   readonly startedAt: number;
+  /** How its client can be shown where to log in. */
+  readonly shows: Shows;
   /** Set once the upstream has it. */
   sent?: { readonly grant: Grant; readonly timer: NodeJS.Timeout | null };
   /** Its answer is a list that may be kept. */
@@ -44,7 +47,7 @@ export class PendingRequests {
   }
 
   /** Takes the place of a request before it is judged, so that a second one with its id is refused (B10, C4). */
-  reserve(message: ClientMessage, sink: Sink): Refusal | undefined {
+  reserve(message: ClientMessage, sink: Sink, shows: Shows): Refusal | undefined {
     const id = message.id as MessageId;
     if (this.has(id)) return refuse('bad_message', 'a request with this id is in flight');
     if (this.size >= limits.pendingPerConversation)
@@ -57,6 +60,7 @@ export class PendingRequests {
       sink,
       progressToken: token === undefined ? undefined : JSON.stringify(token),
       startedAt: performance.now(),
+      shows,
       cancelled: false,
     });
     return undefined;

@@ -17,6 +17,7 @@ import type { Caller, Claim, Peer, Sessions } from '../auth/session.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import type { ClientMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
+import { type Page, pageHeaders, renderPage } from '../page.ts';
 import { otherEra } from './era.ts';
 import type { Front } from './front.ts';
 import { guard, type Listener, type Route } from './guard.ts';
@@ -31,6 +32,7 @@ import {
   type Visit,
 } from './http.ts';
 import { serveLines } from './line.ts';
+import type { LoginPages } from './login-pages.ts';
 import { Routes } from './routes.ts';
 import { refusalResponse, statusOf } from './wire.ts';
 
@@ -42,6 +44,7 @@ export interface AgentPlanePorts {
   /** The kernel's word on the other end of a new connection; `null` when it gives none. */
   readonly peerOf: (socket: Socket, kind: Listener['kind']) => Promise<Peer | null>;
   readonly refused: (refusal: Refusal, peer: Peer | null, caller: Caller | null) => void;
+  readonly pages: LoginPages;
   /** An error that is no refusal: that request fails, nothing else. */
   readonly failed: (error: unknown) => void;
 }
@@ -68,7 +71,7 @@ interface Reading {
 }
 
 interface Identified extends Pick<Reading, 'route' | 'head'> {
-  /** `null` for `/healthz` alone. */
+  /** `null` for `/healthz` and pages alone. */
   readonly caller: Caller | null;
 }
 
@@ -78,6 +81,16 @@ type Handler = (visit: Visit) => Promise<void> | void;
 function sendJson(response: ServerResponse, body: object): void {
   const bytes = Buffer.from(JSON.stringify(body));
   response.writeHead(200, { 'content-type': 'application/json', 'content-length': bytes.length }).end(bytes);
+}
+
+/** One that is not there looks like any path that is not. */
+function sendPage(response: ServerResponse, page: Page | null): void {
+  if (page === null) {
+    sendRefusal(response, refuse('not_found', 'no such path'));
+    return;
+  }
+  const body = Buffer.from(renderPage(page));
+  response.writeHead(page.status, { ...pageHeaders, 'content-length': body.length }).end(body);
 }
 
 function isMcp(route: Route): route is McpRoute {
@@ -197,7 +210,7 @@ export class AgentPlane {
       return reading;
     }
     const { route, claim, head } = reading;
-    if (route.to === 'health') return { route, head, caller: null };
+    if (route.to === 'health' || route.to === 'page') return { route, head, caller: null };
     const caller = this.#ports.sessions.identify(peer, claim);
     if (isRefusal(caller)) {
       this.#ports.refused(caller, peer, null);
@@ -287,7 +300,8 @@ export class AgentPlane {
     response: ServerResponse,
   ): Promise<void> | undefined {
     if (caller === null) {
-      sendJson(response, { status: 'ok' });
+      if (route.to === 'page') sendPage(response, this.#ports.pages.find(route.id));
+      else sendJson(response, { status: 'ok' });
       return undefined;
     }
     const found = this.#routes.find(request.method ?? '', request.url ?? '');

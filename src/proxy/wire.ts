@@ -1,6 +1,7 @@
 /** How a refusal looks from outside: few fixed words with stable codes. Listed in `docs/errors.md`. */
 import type { Refusal, RefusalCode } from '../errors.ts';
 import { errorResponse, type MessageId } from '../jsonrpc.ts';
+import { consentKey } from './consent.ts';
 
 /**
  * HTTP status and JSON-RPC code per refusal. Our own JSON-RPC codes are the HTTP-like numbers, outside the range that
@@ -61,11 +62,31 @@ export function statusOf(refusal: Refusal): number {
   return outside(refusal.refused).status;
 }
 
-/** The refusal as a JSON-RPC error response; `data.ostiary` holds the stable code. */
+/** MCP 2025-11-25, "Elicitation", "URL Elicitation Required Error". */
+const urlElicitationRequired = -32042;
+
+/**
+ * The refusal as a JSON-RPC error response; `data.ostiary` holds the stable code. To a modern client that can show where a
+ * person mends it, as a result that asks for that (MCP 2026-07-28, "Multi Round-Trip Requests").
+ */
 export function refusalResponse(id: MessageId | null, refusal: Refusal): Buffer {
-  return errorResponse(id, {
-    code: outside(refusal.refused).rpc,
-    message: `ostiary: ${refusal.reason}`,
-    data: { ostiary: refusal.refused, ...refusal.data },
-  });
+  const { consent, refused, reason } = refusal;
+  const error = {
+    code: outside(refused).rpc,
+    message: `ostiary: ${reason}`,
+    data: { ostiary: refused, ...refusal.data },
+  };
+  if (consent === undefined) return errorResponse(id, error);
+  const { url, message } = consent;
+  if (consent.as === 'error') {
+    const elicitations = [{ mode: 'url', elicitationId: consent.id, url, message }];
+    return errorResponse(id, {
+      ...error,
+      code: urlElicitationRequired,
+      data: { ...error.data, elicitations },
+    });
+  }
+  const ask = { method: 'elicitation/create', params: { mode: 'url', url, message } };
+  const result = { resultType: 'input_required', inputRequests: { [consentKey]: ask } };
+  return Buffer.from(JSON.stringify({ jsonrpc: '2.0', id, result }));
 }

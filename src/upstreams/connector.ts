@@ -8,10 +8,13 @@ import { type HttpPorts, type HttpSpec, shareHttp } from './http/endpoint.ts';
 import { openHttp } from './http/http.ts';
 import { openSse } from './http/sse.ts';
 import type { ToolHeaders } from './http/tool-headers.ts';
+import { isRenewable } from './stdio/holdings.ts';
 import type { Guard } from './stdio/launch.ts';
 import type { FileGuard } from './stdio/private-files.ts';
+import { openRenewing } from './stdio/renewal.ts';
 import { openStdio, type StdioPorts, type StdioSpec } from './stdio/stdio.ts';
-import type { OpenTransport } from './transport.ts';
+import type { Timeouts } from './timeouts.ts';
+import type { OpenTransport, TransportEvents } from './transport.ts';
 
 export type TransportSpec =
   | ({ readonly transport: 'stdio' } & StdioSpec)
@@ -60,7 +63,15 @@ export interface Connector {
   close(): void;
 }
 
-export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: ToolHeaders): Connector {
+function holdsRenewable({ secrets, files = {}, fds = {} }: StdioSpec): boolean {
+  return [secrets, files, fds].some((refs) => Object.values(refs).some(isRenewable));
+}
+
+export function connector(
+  spec: TransportSpec & Pick<Timeouts, 'startTimeoutMs'>,
+  ports: ConnectorPorts,
+  tools: ToolHeaders,
+): Connector {
   const pids = new Set<number>();
   let starts = 0;
   let lastProblem: string | null = null;
@@ -95,13 +106,21 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
             ports.exited({ upstream, ...child });
           },
         };
-        return (_grant, events) => openStdio(spec, stdio, events);
+        // A child that holds nothing of the kind is spared the bookkeeping.
+        if (!holdsRenewable(spec)) return (_grant, events) => openStdio(spec, stdio, events);
+        const renewal = {
+          name: upstream,
+          open: (events: TransportEvents) => openStdio(spec, stdio, events),
+          startTimeoutMs: spec.startTimeoutMs,
+          problem,
+        };
+        return (_grant, events) => openRenewing(renewal, events);
       },
       report,
       close: () => {},
     };
 
-  const shared = shareHttp(spec.url, tools);
+  const shared = shareHttp(spec, tools);
   const open = spec.transport === 'http' ? openHttp : openSse;
   return {
     open: (session) => {

@@ -1,5 +1,5 @@
 /** What every transport says when there is no answer to give. */
-import { type Failure, type Refusal, refuse } from '../errors.ts';
+import { Failure, type Refusal, refuse } from '../errors.ts';
 import { type MessageId, readEnvelope } from '../jsonrpc.ts';
 
 export function tooLarge(limit: number): Refusal {
@@ -25,4 +25,31 @@ export function describeMissing({ kind, message, hint }: Failure, label: string,
   const what = message.startsWith(label) ? message : `${label}: ${message}`;
   // Other advice may name a helper's path; `status` and the log have the rest.
   return `upstream ${upstream}: ${what}${hint?.startsWith('ostiary ') ? ` (try: ${hint})` : ''}`;
+}
+
+/** The code of an error that the system gave, such as a full disk; its message could quote paths. */
+export function systemError(error: unknown): string | null {
+  return error instanceof Error && 'syscall' in error && 'code' in error ? String(error.code) : null;
+}
+
+/**
+ * Why a child cannot have its credentials, or be started at all.
+ * @param wanted label of the credential that could not be had
+ * @param problem hears it in full
+ * @throws `error`, if it is neither ours nor the system's
+ */
+export function unavailable(
+  error: unknown,
+  wanted: string,
+  upstream: string,
+  problem: (message: string) => void,
+): Refusal {
+  const code = systemError(error);
+  if (code !== null) {
+    problem(`upstream ${upstream} cannot be started (${code})`);
+    return refuse('upstream_unavailable', `upstream ${upstream} cannot be started: see ostiary status`);
+  }
+  if (!(error instanceof Failure)) throw error;
+  problem(error.message);
+  return refuse('credential_unavailable', describeMissing(error, wanted, upstream), remedyOf(error));
 }

@@ -47,6 +47,8 @@ describe('oauth', () => {
       assumePkce: false,
       audience: null,
       identity: null,
+      subjectTokenType: 'id_token',
+      caFile: null,
     });
     assert(usesVault(config));
   });
@@ -60,12 +62,15 @@ describe('oauth', () => {
       '    client_id: ostiary',
       '    client_key: vault:corp-key',
       '    identity: { github: https://corp.example }',
+      '    subject_token_type: jwt',
+      '    ca_file: /etc/corp.pem',
       'upstreams:',
       '  jira: { command: /usr/local/bin/mcp-jira, secrets: { JIRA_TOKEN: oauth:corp } }',
     );
     const spec = config.logins.get('corp');
     assert(spec !== undefined);
     assert.equal(spec.upstream, null);
+    assert.deepEqual([spec.subjectTokenType, spec.caFile], ['jwt', '/etc/corp.pem']);
     assert.deepEqual(spec.client?.key, { source: 'vault', name: 'corp-key' });
     assert.deepEqual(variablesOf(spec), ['ACTIONS_ID_TOKEN_REQUEST_URL', 'ACTIONS_ID_TOKEN_REQUEST_TOKEN']);
     assert.deepEqual(
@@ -73,6 +78,18 @@ describe('oauth', () => {
       ['oauth', 'vault'],
     );
   });
+});
+
+it('certificates of an upstream are trusted for its login too, unless that has its own', () => {
+  const { logins } = parse(
+    'upstreams:',
+    '  a: { url: "https://a.example", ca_file: /a.pem, oauth: true }',
+    '  b: { url: "https://b.example", ca_file: /a.pem, oauth: { ca_file: /b.pem } }',
+  );
+  assert.deepEqual(
+    [...logins.values()].map(({ caFile }) => caFile),
+    ['/a.pem', '/b.pem'],
+  );
 });
 
 describe('oauth, written wrongly', () => {

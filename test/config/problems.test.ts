@@ -302,7 +302,7 @@ describe('upstreams', () => {
   refuse(
     'unknown key beside url',
     [...web, '    url: https://x/', '    header: {A: x}'],
-    '5:5: upstreams.web.header: expected one of url, transport, headers, secrets, bearer, basic, oauth, lifecycle, era, start_timeout, call_timeout, tool_timeouts, idle_timeout, max_children, got an unknown key; did you mean headers?',
+    '5:5: upstreams.web.header: expected one of url, transport, headers, secrets, bearer, basic, oauth, ca_file, lifecycle, era, start_timeout, call_timeout, tool_timeouts, idle_timeout, max_children, got an unknown key; did you mean headers?',
   );
   refuse(
     'words that are not known',

@@ -153,6 +153,7 @@ describe('values', () => {
         '    headers: { X-Region: "eu west", User-Agent: me/1 }',
         '    secrets: { X-Api-Key: vault:linear-key }',
         '    bearer: vault:linear',
+        '    ca_file: /etc/corp.pem',
         '    lifecycle: shared',
         '    era: modern',
         '    start_timeout: 1s',
@@ -173,6 +174,7 @@ describe('values', () => {
         name: 'linear',
         transport: 'sse',
         url: 'https://mcp.linear.app/mcp?team=x',
+        caFile: '/etc/corp.pem',
         headers: { 'X-Region': 'eu west', 'User-Agent': 'me/1' },
         secrets: { 'X-Api-Key': { source: 'vault', name: 'linear-key' } },
         templates: {},
@@ -190,8 +192,8 @@ describe('values', () => {
     );
     const plain = http(['upstreams: {n: {url: "http://127.0.0.1:8080"}}'], 'n');
     assert.deepEqual(
-      [plain.transport, plain.url, plain.bearer, plain.era],
-      ['http', 'http://127.0.0.1:8080/', null, 'auto'],
+      [plain.transport, plain.url, plain.bearer, plain.era, plain.caFile],
+      ['http', 'http://127.0.0.1:8080/', null, 'auto', null],
     );
   });
 

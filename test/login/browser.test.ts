@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Chromium, chromium } from '../support/chromium.ts';
-import { kept, LoginRun, startWorld } from './support.ts';
+import { handshake } from '../support/mcp.ts';
+import { agentOf, kept, LoginRun, startWorld } from './support.ts';
 
 const skip = chromium === null ? 'needs chromium (apt-get install chromium)' : false;
 
@@ -29,4 +30,22 @@ test('Chromium: login, consent, and a page without script that says what was con
     loaded: 0,
   });
   assert.equal((await kept(home)).issuer, server.issuer);
+
+  // And before the next login, which wants more: which command to type, and no way on from there.
+  await home.up();
+  const agent = await agentOf(home);
+  t.after(() => agent.close());
+  await handshake(agent, '2025-11-25', { elicitation: { url: {} } });
+  const { error } = await agent.request('tools/call', { name: 'write', arguments: {} });
+  const { elicitations } = (error?.data ?? {}) as { elicitations: { url: string }[] };
+  await browser.open(elicitations?.[0]?.url ?? '');
+  const shown = await browser.evaluate<Record<string, unknown>>(
+    `({ title: document.title, command: document.querySelector('pre').innerText,
+        ways: document.querySelectorAll('a, form, script, button, input').length })`,
+  );
+  assert.deepEqual(shown, {
+    title: 'A login is needed',
+    command: 'ostiary auth login notes --scope notes:write',
+    ways: 0,
+  });
 });

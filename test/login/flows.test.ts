@@ -1,14 +1,47 @@
 /** Logins without a browser on this machine, without a person, and at a server that has changed. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { Home } from '../e2e/home.ts';
-import { startAuthorizationServer, TestBrowser } from '../support/authorization-server.ts';
+import {
+  type AuthorizationServer,
+  startAuthorizationServer,
+  startProtectedServer,
+  TestBrowser,
+} from '../support/authorization-server.ts';
+import { handshake, LineClient } from '../support/client.ts';
+import { socketOf, startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { canary, scanForLeaks } from '../support/leaks.ts';
-import { kept, LoginRun, logIn, records, startWorld } from './support.ts';
+import { type Message, textOf } from '../support/mcp.ts';
+import { freePort } from '../upstreams/http-peer.ts';
+import { canariesOf, kept, LoginRun, logIn, logInHere, notes, startWorld, type World } from './support.ts';
+
+const ends: (() => Promise<void>)[] = [];
+const whole = { after: (end: () => Promise<void>) => void ends.push(end) };
+after(async () => {
+  for (const end of ends) await end();
+});
+
+let world: World;
+before(async () => {
+  world = await startWorld(whole);
+});
+
+/** A legacy client of its own session, initialized. */
+async function clientOf(daemon: TestDaemon, upstream = 'notes'): Promise<LineClient> {
+  const client = await LineClient.upgrade(socketOf(await daemon.newSession()), `/mcp/${upstream}`);
+  ends.push(async () => client.close());
+  assert.ok((await handshake(client)).result);
+  return client;
+}
+
+const call = (client: LineClient, name = 'echo'): Promise<Message> =>
+  client.request('tools/call', { name, arguments: {} });
+
+const placesOf = ({ home: { configFile, state } }: TestDaemon) => ({ config: configFile, state });
 
 describe('over SSH', () => {
-  test('--device: a code for a browser on another machine', async (t) => {
-    const { home, server } = await startWorld(t);
+  test('--device: a code for a browser on another machine', async () => {
+    const { home, server } = world;
     const run = new LoginRun(home, ['--device']);
     const { event, url = '', code = '', completeUrl } = await run.event();
     assert.equal(event, 'device');
@@ -21,8 +54,8 @@ describe('over SSH', () => {
     assert.equal((await kept(home)).name, 'notes');
   });
 
-  test('--paste: the address that the browser ended at; others are not taken (E4)', async (t) => {
-    const { home } = await startWorld(t);
+  test('--paste: the address that the browser ended at; others are not taken (E4)', async () => {
+    const { home } = world;
     const run = new LoginRun(home, ['--paste']);
     const { url = '', redirectUri = '' } = await run.event();
     const landed = await new TestBrowser().visit(url, redirectUri);
@@ -33,8 +66,10 @@ describe('over SSH', () => {
     assert.equal((await kept(home)).name, 'notes');
   });
 
-  test('--paste: an answer with another state is refused, and nothing is kept (E4)', async (t) => {
-    const { home, server } = await startWorld(t);
+  test('--paste: an answer with another state is refused, and nothing is kept (E4)', async () => {
+    const { home, server } = world;
+    const before = (await kept(home)).accessToken;
+    const asked = server.tokenRequests().length;
     const run = new LoginRun(home, ['--paste']);
     const { url = '', redirectUri = '' } = await run.event();
     const landed = await new TestBrowser().visit(url, redirectUri);
@@ -43,27 +78,27 @@ describe('over SSH', () => {
     const result = await run.ended;
     assert.equal(result.code, 5);
     assert.match(result.stderr, /the response is not to this login/);
-    assert.equal(server.tokenRequests().length, 0);
-    assert.deepEqual(await records(home), []);
+    assert.equal(server.tokenRequests().length, asked);
+    assert.equal((await kept(home)).accessToken, before);
   });
 });
 
-test('of two logins at once the second waits its turn', async (t) => {
-  const { home } = await startWorld(t);
+test('of two logins at once, to whatever, the second is told to wait: consents come one by one', async () => {
+  const { home, upstream } = world;
+  const config = { url: upstream.url, era: 'legacy', oauth: true };
+  home.configure({ notes: config, other: config });
   const first = new LoginRun(home, ['--no-browser']);
   await first.event();
-  const second = await home.ostiary(['auth', 'login', 'notes', '--no-browser']);
-  assert.equal(second.code, 1);
+  const second = await home.ostiary(['auth', 'login', 'other', '--no-browser', '--json']);
+  assert.deepEqual([second.code, second.stdout], [1, ''], 'no second address is shown');
   assert.match(second.stderr, /another login is under way/);
   first.child.kill();
   await first.ended;
+  home.configure({ notes: config });
 });
 
 test('E8 a changed authorization server: said, confirmed, and nothing of the old one is used there', async (t) => {
-  const { home, upstream, server } = await startWorld(t, {
-    oauth: { scopes: ['notes:read', 'offline_access'] },
-  });
-  await logIn(home);
+  const { home, upstream, server } = world;
   const old = await kept(home);
   // The configuration now names another: the old login is not for it.
   const other = await startAuthorizationServer(t, { resources: [upstream.url] });
@@ -81,7 +116,6 @@ test('E8 a changed authorization server: said, confirmed, and nothing of the old
       `the login was made at ${server.issuer}, and the configuration names ${other.issuer}`,
     ),
   );
-
   const refused = await home.ostiary(['auth', 'login', 'notes', '--no-browser', '--client-id', 'cli']);
   assert.equal(refused.code, 5);
   assert.ok(
@@ -99,7 +133,11 @@ function endpointsOf(issuer: string): object {
 
 test('client credentials: no login, a token when it is needed, the secret from the vault to its issuer alone', async (t) => {
   const secret = canary('client');
-  const { home, server, upstream } = await startWorld(t, {
+  let server: AuthorizationServer | undefined;
+  const upstream = await startProtectedServer(t, () => server ?? assert.fail('too early'), {
+    handler: notes,
+  });
+  server = await startAuthorizationServer(t, {
     clients: [
       {
         client_id: 'robot',
@@ -117,53 +155,96 @@ test('client credentials: no login, a token when it is needed, the secret from t
     client_secret: 'vault:robot',
     scopes: ['notes:read'],
   };
-  home.configure({ notes: { url: upstream.url, era: 'legacy', oauth } });
-  await home.secret('robot', secret);
-  assert.match((await home.ostiary(['auth', 'status'])).stdout, /^notes: automatic\n/);
-  assert.equal((await home.ostiary(['auth', 'login', 'notes'])).code, 2);
-  await home.up();
-  for (const _ of [1, 2]) {
-    const call = await home.ostiary(['call', 'notes', 'echo']);
-    assert.match(call.stdout, /Bearer \[redacted oauth:notes\]/, call.stderr);
-  }
-  assert.equal(server.tokenRequests('client_credentials').length, 1, 'kept until it expires');
-  assert.deepEqual(scanForLeaks([secret], { files: [home.directory] }), []);
-});
-
-test('a call that needs more scopes says which, and how to get them', async (t) => {
-  const { home } = await startWorld(t, {
-    oauth: { scopes: ['notes:read', 'offline_access'] },
-    needs: ['notes:read', 'notes:write'],
+  const daemon = await startDaemon(t, {
+    config: { upstreams: { notes: { url: upstream.url, era: 'legacy', oauth } } },
+    secrets: { robot: secret.value },
   });
-  await logIn(home);
-  await home.up();
-  const call = await home.ostiary(['call', 'notes', 'echo']);
-  assert.notEqual(call.code, 0);
-  assert.match(call.stderr, /try: ostiary auth login notes --scope notes:read --scope notes:write/);
-  await logIn(home, ['--scope', 'notes:read', '--scope', 'notes:write']);
-  const again = await home.ostiary(['call', 'notes', 'echo']);
-  assert.equal(again.code, 0, again.stderr);
+  const client = await clientOf(daemon);
+  for (const _ of [1, 2])
+    assert.equal(textOf(await call(client)), 'called with Bearer [redacted oauth:notes]');
+  assert.equal(server.tokenRequests('client_credentials').length, 1, 'kept until it expires');
+  assert.deepEqual(scanForLeaks([secret], { files: [daemon.home.state], texts: [daemon.log()] }), []);
 });
 
-test('a login goes only to the upstreams that were configured to use it when it was made', async (t) => {
-  const { home, upstream } = await startWorld(t);
-  await logIn(home);
+test('an enterprise provider: a registered client, its secret from the vault, a fixed port to come back to', async (t) => {
+  const secret = canary('client');
+  const home = new Home(t);
+  const port = await freePort();
+  let server: AuthorizationServer | undefined;
+  const upstream = await startProtectedServer(t, () => server ?? assert.fail('too early'), {
+    handler: notes,
+  });
+  server = await startAuthorizationServer(t, {
+    clients: [
+      {
+        client_id: '3c9f2d1e-ostiary',
+        client_secret: secret.value,
+        application_type: 'native',
+        redirect_uris: [`http://127.0.0.1:${port}/callback`],
+        grant_types: ['authorization_code', 'refresh_token'],
+      },
+    ],
+    configuration: { features: { registration: { enabled: false } } },
+  });
+  const oauth = {
+    issuer: server.issuer,
+    client_id: '3c9f2d1e-ostiary',
+    client_secret: 'vault:corp',
+    callback_port: port,
+    scopes: ['notes:read', 'offline_access'],
+    assume_pkce: true,
+  };
+  home.configure({ wiki: { url: upstream.url, era: 'legacy', oauth } });
+  await home.secret('corp', secret);
+  const { stdout, stderr } = await logIn(home, [], 'wiki');
+  const login = await kept(home);
+  assert.deepEqual([login.client.id, login.scopes], ['3c9f2d1e-ostiary', ['notes:read']]);
+  const renewed = await home.ostiary(['auth', 'refresh', 'wiki']);
+  assert.equal(renewed.code, 0, renewed.stderr);
+  assert.notEqual((await kept(home)).accessToken, login.accessToken);
+  const canaries = [secret, ...canariesOf(login)];
+  const texts = [stdout, stderr, renewed.stdout, renewed.stderr];
+  assert.deepEqual(scanForLeaks(canaries, { files: [home.directory], texts }), []);
+});
+
+test('a login goes only to the upstreams that were configured to use it when it was made; more scopes need a new one', async (t) => {
+  const { server } = world;
+  const upstream = await startProtectedServer(t, () => server, { handler: notes });
   const elsewhere = new URL(upstream.url);
   elsewhere.hostname = 'localhost';
-  home.configure({
-    notes: { url: upstream.url, era: 'legacy', oauth: true },
-    thief: { url: elsewhere.href, era: 'legacy', bearer: 'oauth:notes' },
+  const oauth = { scopes: ['notes:read', 'offline_access'] };
+  const own = { url: upstream.url, era: 'legacy', oauth };
+  const daemon = await startDaemon(t, {
+    config: {
+      upstreams: { notes: own, thief: { url: elsewhere.href, era: 'legacy', bearer: 'oauth:notes' } },
+    },
   });
-  const call = await home.ostiary(['call', 'thief', 'echo']);
-  assert.match(call.stderr, /oauth:notes: it is bound elsewhere.*\(try: ostiary auth login notes\)/);
-  assert.ok(
-    upstream.seen.every((claims) => claims === null),
-    'the token did not arrive',
-  );
+  // Somebody logged in when there was no thief.
+  const before = new Home(t);
+  before.configure({ notes: own });
+  await logInHere({ config: before.config, state: daemon.home.state });
+  const thief = await LineClient.upgrade(socketOf(await daemon.newSession()), '/mcp/thief');
+  const refused = (await handshake(thief)).error?.message ?? '';
+  thief.close();
+  assert.match(refused, /oauth:notes: it is bound elsewhere.*\(try: ostiary auth login notes\)/);
+  assert.equal(upstream.seen.filter((claims) => claims !== null).length, 0, 'the token did not arrive');
+
+  const { error } = await call(await clientOf(daemon), 'write');
+  assert.match(error?.message ?? '', /try: ostiary auth login notes --scope notes:write/);
+  assert.equal(upstream.seen.at(-1)?.scope, 'notes:read');
+  await logInHere(placesOf(daemon), 'notes', ['notes:write']);
+  await call(await clientOf(daemon));
+  assert.equal(upstream.seen.at(-1)?.scope, 'notes:read notes:write');
 });
 
 test('nothing to log in to is an error that says what there is', async (t) => {
   const home = new Home(t);
+  home.configure({
+    web: { url: 'https://web.example', oauth: { flow: 'token_exchange', identity: { github: 'x' } } },
+  });
+  const machine = await home.ostiary(['auth', 'login', 'web']);
+  assert.equal(machine.code, 2);
+  assert.match(machine.stderr, /web needs no login: its flow is token_exchange/);
   home.configure({});
   const result = await home.ostiary(['auth', 'login', 'nothing']);
   assert.equal(result.code, 2);

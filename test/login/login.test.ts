@@ -2,35 +2,82 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Result } from '../e2e/home.ts';
-import { scanForLeaks } from '../support/leaks.ts';
-import { canariesOf, kept, logIn, records, startWorld } from './support.ts';
+import type { LineClient } from '../support/client.ts';
+import { type Canary, scanForLeaks } from '../support/leaks.ts';
+import { handshake, type Message, textOf } from '../support/mcp.ts';
+import { agentOf, kept, logIn, records, startWorld } from './support.ts';
 
-test('login once: used by the daemon, renewed, kept over a restart, ended; no token shows anywhere', async (t) => {
-  const { home, server, upstream } = await startWorld(t, { accessTokenSeconds: 600 });
+/** Whatever of the talk with an authorization server nobody else may see. */
+class Overheard {
+  readonly canaries: Canary[] = [];
+
+  readonly answer = ({ path, body }: { path: string; body: unknown }): void => {
+    if (path !== '/token') return;
+    for (const name of ['access_token', 'refresh_token', 'id_token'])
+      this.#add(name, Reflect.get(body as object, name));
+  };
+
+  question(name: string, value: string | null): void {
+    this.#add(name, value);
+  }
+
+  #add(name: string, value: unknown): void {
+    if (typeof value === 'string' && !this.canaries.some((one) => one.value === value))
+      this.canaries.push({ name, value });
+  }
+}
+
+test('login once: used by the daemon, renewed, kept over a restart, ended; no command or answer holds a token, code or state (metamcp#345)', async (t) => {
+  const overheard = new Overheard();
+  const { home, server, upstream } = await startWorld(t, {
+    accessTokenSeconds: 600,
+    twist: overheard.answer,
+    oauth: { scopes: ['openid', 'notes:read', 'offline_access'] },
+  });
   const results: Result[] = [];
+  const answers: Message[] = [];
   const ostiary = async (...args: string[]): Promise<Result> => {
     const result = await home.ostiary(args);
     results.push(result);
     return result;
   };
+  const start = async (): Promise<Message> => {
+    const agent = await agentOf(home);
+    t.after(() => agent.close());
+    client = agent;
+    const answer = await handshake(agent);
+    answers.push(answer);
+    return answer;
+  };
+  let client: LineClient | undefined;
   const calls = async (): Promise<void> => {
-    const { code, stdout, stderr } = await ostiary('call', 'notes', 'echo');
-    assert.equal(code, 0, stderr);
-    assert.match(stdout, /called with Bearer \[redacted oauth:notes\]/);
+    const answer = await client?.request('tools/call', { name: 'echo', arguments: {} });
+    assert.ok(answer !== undefined);
+    answers.push(answer);
+    assert.equal(textOf(answer), 'called with Bearer [redacted oauth:notes]');
   };
   await home.up();
 
   // Before: an error that says what to type.
-  const before = await ostiary('call', 'notes', 'echo');
-  assert.notEqual(before.code, 0);
-  assert.match(before.stderr, /oauth:notes: nobody has logged in yet \(try: ostiary auth login notes\)/);
-  assert.match((await ostiary('auth', 'status')).stdout, /^notes: not logged in\n/);
+  const { error } = await start();
+  assert.deepEqual(error?.data, { ostiary: 'credential_unavailable', command: 'ostiary auth login notes' });
+  assert.match(error?.message ?? '', /oauth:notes: nobody has logged in yet/);
+  const idle = await ostiary('status');
+  assert.match(idle.stdout, /^login {7}notes: not logged in$/m);
+  assert.match(idle.stdout, /problem: nobody has logged in yet\n +try: ostiary auth login notes$/m);
 
-  results.push(await logIn(home));
+  // What the login itself says is for the person: it holds the address, and in that the state.
+  const { stdout: shown, stderr: said } = await logIn(home);
   const first = await kept(home);
   assert.equal(first.resource, upstream.url);
   assert.equal(first.issuer, server.issuer);
   assert.match((await ostiary('auth', 'status')).stdout, /^notes: logged in\n.*then renewed by itself/s);
+  const status = await ostiary('status');
+  assert.match(
+    status.stdout,
+    new RegExp(`^login {7}notes: logged in at ${server.issuer}; expires 20.*, then renewed`, 'm'),
+  );
+  await start();
   await calls();
 
   const renewed = await ostiary('auth', 'refresh', 'notes');
@@ -41,20 +88,33 @@ test('login once: used by the daemon, renewed, kept over a restart, ended; no to
 
   await ostiary('down');
   await home.up();
+  await start();
   await calls();
   assert.equal(server.tokenRequests('authorization_code').length, 1, 'one login');
+  const agent = await ostiary('run', '--quiet', '--', '/bin/sh', '-c', 'env; cat "$OSTIARY_MCP_CONFIG"');
+  assert.match(agent.stdout, /"mcpServers"/);
 
   const out = await ostiary('auth', 'logout', 'notes');
   assert.equal(out.code, 0, out.stderr);
   assert.match(out.stdout, /^notes: removed here, revoked there/);
   assert.deepEqual(await records(home), []);
-  const after = await ostiary('call', 'notes', 'echo');
-  assert.match(after.stderr, /try: ostiary auth login notes/);
+  assert.match((await start()).error?.message ?? '', /try: ostiary auth login notes/);
 
-  const texts = results.map(({ stdout, stderr }) => stdout + stderr);
-  const verifiers = server
-    .tokenRequests('authorization_code')
-    .flatMap((form) => ['code', 'code_verifier'].map((name) => ({ name, value: form.get(name) ?? '' })));
-  const canaries = [...canariesOf(first), ...canariesOf(second), ...verifiers];
-  assert.deepEqual(scanForLeaks(canaries, { texts, files: [home.directory] }), []);
+  for (const form of server.tokenRequests())
+    for (const name of ['code', 'code_verifier']) overheard.question(name, form.get(name));
+  for (const { path, query } of server.asked)
+    if (path === '/auth') overheard.question('state', query.get('state'));
+  const names = new Set(overheard.canaries.map(({ name }) => name));
+  assert.deepEqual([...names].sort(), [
+    'access_token',
+    'code',
+    'code_verifier',
+    'id_token',
+    'refresh_token',
+    'state',
+  ]);
+  const texts = [...results.map(({ stdout, stderr }) => stdout + stderr), JSON.stringify(answers)];
+  assert.deepEqual(scanForLeaks(overheard.canaries, { texts, files: [home.directory] }), []);
+  const forPerson = overheard.canaries.filter(({ name }) => name !== 'state');
+  assert.deepEqual(scanForLeaks(forPerson, { texts: [shown, said] }), []);
 });

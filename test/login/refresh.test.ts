@@ -1,6 +1,6 @@
 /** E7: a refresh that cannot race, and cannot lose what the server rotated. Replay detection is on throughout. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
@@ -11,13 +11,18 @@ import { prepareClient } from '../../src/credentials/oauth/client.ts';
 import { guardedHttp } from '../../src/credentials/oauth/http.ts';
 import type { Login } from '../../src/credentials/oauth/login.ts';
 import { type LoginStore, newRecord } from '../../src/credentials/oauth/login-store.ts';
-import { refresherFor } from '../../src/credentials/oauth/open.ts';
+import { openLogins, refresherFor, refresherPorts } from '../../src/credentials/oauth/open.ts';
 import { loginOf } from '../../src/credentials/oauth/refresh.ts';
+import { askInProcess } from '../../src/credentials/oauth/refresh-process.ts';
+import { Refresher } from '../../src/credentials/oauth/refresher.ts';
 import { discoverIssuer } from '../../src/credentials/oauth/server.ts';
+import type { LoginSpec } from '../../src/credentials/oauth/spec.ts';
 import { Vault } from '../../src/credentials/vault.ts';
+import { limits } from '../../src/limits.ts';
 import { directory } from '../credentials/support.ts';
 import {
   type AuthorizationServer,
+  type AuthorizationServerOptions,
   startAuthorizationServer,
   TestBrowser,
 } from '../support/authorization-server.ts';
@@ -34,8 +39,8 @@ interface World {
 
 const redirectUri = 'http://127.0.0.1:3/callback';
 
-async function loggedIn(t: TestContext): Promise<World> {
-  const server = await startAuthorizationServer(t);
+async function loggedIn(t: TestContext, options: AuthorizationServerOptions = {}): Promise<World> {
+  const server = await startAuthorizationServer(t, options);
   const state = directory(t);
   const { logins: store } = await Vault.create(state, { kind: 'key-file' });
   const http = guardedHttp([server.issuer]);
@@ -156,4 +161,63 @@ test('E7 a replayed refresh token ends the login, and is said; nothing goes on a
   const again = await refresherFor(world.store, world.state).current(stolen);
   assert.ok(!again.ok && again.why === 'ended');
   assert.equal(world.server.tokenRequests('refresh_token').length, asked);
+});
+
+/** Kills the process that asks, when the server has rotated the token and before it answers: nothing can keep that answer. */
+async function cutOff(t: TestContext, rotates: boolean) {
+  let asking: ChildProcess | undefined;
+  let cut = false;
+  const world = await loggedIn(t, {
+    configuration: { rotateRefreshToken: rotates },
+    twist: ({ path }) => {
+      if (path === '/token' && cut) asking?.kill('SIGKILL');
+      cut = false;
+    },
+  });
+  let now = Date.now();
+  const real = refresherPorts(world.store, world.state);
+  const start = ((...given: Parameters<typeof spawn>) => {
+    asking = spawn(...given);
+    return asking;
+  }) as typeof spawn;
+  const refresher = new Refresher({
+    ...real,
+    ask: (id, login, attempt, lock) =>
+      askInProcess(start, refreshDirectory(world.state), id, login, null, attempt, lock),
+    now: () => now,
+  });
+  const key = await world.login();
+  await world.expire();
+  cut = true;
+  const lost = await refresher.current(key);
+  assert.ok(!lost.ok && lost.why === 'unavailable');
+  assert.match(lost.message, /^the last refresh was cut off before its answer was kept/);
+  now += limits.tokenRetryMs;
+  return { ...world, key, refresher };
+}
+
+test('E7 the asking process killed between answer and disk: a server that still takes the old token loses nothing', async (t) => {
+  const { refresher, key, server } = await cutOff(t, false);
+  const again = await refresher.current(key);
+  assert.ok(again.ok && again.record.problem === null);
+  assert.equal(server.tokenRequests('refresh_token').length, 2);
+});
+
+test('E7 the same at a server that does not: what happened is said, and what to do', async (t) => {
+  const { refresher, key, store, state } = await cutOff(t, true);
+  const again = await refresher.current(key);
+  assert.ok(!again.ok && again.why === 'ended');
+  assert.match(again.message, /says invalid_grant.*, after the last refresh was cut off before its answer/);
+  const spec = { name: 'notes', upstream: null, issuer: null, flow: 'code' } as LoginSpec;
+  const logins = openLogins({
+    specs: new Map([['notes', spec]]),
+    state,
+    env: {},
+    store: async () => store,
+    acquire: () => assert.fail('no secret'),
+    problem: () => {},
+  });
+  const [shown] = await logins.status(Date.now());
+  assert.equal(shown?.state, 'not logged in');
+  assert.match(shown?.problem ?? '', /cut off before its answer/);
 });

@@ -2,10 +2,16 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import type { RequestListener } from 'node:http';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
+import { loginBindings } from '../../src/cli/auth-credentials.ts';
+import { logIn as cliLogIn } from '../../src/cli/auth-login.ts';
+import { ControlClient } from '../../src/cli/control.ts';
+import { loadConfig } from '../../src/config/load.ts';
 import type { Login } from '../../src/credentials/oauth/login.ts';
-import type { LoginRecord } from '../../src/credentials/oauth/login-store.ts';
+import { type LoginRecord, newRecord } from '../../src/credentials/oauth/login-store.ts';
+import { keepLogin } from '../../src/credentials/oauth/open.ts';
 import { Vault } from '../../src/credentials/vault.ts';
 import { finished, Home, type Result } from '../e2e/home.ts';
 import {
@@ -18,11 +24,23 @@ import {
   TestBrowser,
 } from '../support/authorization-server.ts';
 import type { Canary } from '../support/leaks.ts';
+import { LineClient } from '../support/line-client.ts';
 
-/** An MCP server whose tool `echo` repeats the whole header that it was called with: what a leaky one would do. */
-const notes: RequestListener = async (request, response) => {
+/**
+ * An MCP server whose tool `echo` repeats the whole header that it was called with: what a leaky one would do. Its tool
+ * `write` wants another scope.
+ */
+export const notes: RequestListener = async (request, response) => {
   if (request.method !== 'POST') return void response.writeHead(405).end();
-  const { id, method } = JSON.parse(await text(request)) as { id?: number; method: string };
+  const { id, method, params } = JSON.parse(await text(request)) as {
+    id?: number;
+    method: string;
+    params?: { name?: string };
+  };
+  if (params?.name === 'write') {
+    const challenge = 'Bearer error="insufficient_scope", scope="notes:write"';
+    return void response.writeHead(403, { 'www-authenticate': challenge }).end();
+  }
   if (id === undefined) return void response.writeHead(202).end();
   const results: Readonly<Record<string, unknown>> = {
     initialize: {
@@ -38,6 +56,33 @@ const notes: RequestListener = async (request, response) => {
   response.end(JSON.stringify({ jsonrpc: '2.0', id, ...answer }));
 };
 
+/** Logs in without a command, as quickly as that can be: for tests of what comes after. */
+export async function logInHere(
+  { config: file, state }: Pick<Home, 'config' | 'state'>,
+  name = 'notes',
+  scopes: readonly string[] = [],
+): Promise<Login> {
+  const config = loadConfig({ config: file, env: {} });
+  const spec = config.logins.get(name) ?? assert.fail(`no login ${name}`);
+  const { vault } = await Vault.openOrCreate(state, { kind: 'key-file' }, {});
+  const bindings = await loginBindings(config, name);
+  const choice = { device: false, paste: false, browser: false, scopes, yes: true };
+  return cliLogIn(spec, choice, {
+    say: () => {},
+    tell: (event) => {
+      if (event.event === 'open') void throughBrowser(event.url, event.redirectUri);
+    },
+    read: () => assert.fail('no secret is needed'),
+    before: null,
+    keep: (made) => keepLogin(vault.logins, state, newRecord(made, bindings)),
+  });
+}
+
+async function throughBrowser(url: string, redirectUri: string): Promise<void> {
+  const landed = await new TestBrowser().visit(url, redirectUri);
+  await (await fetch(landed)).text();
+}
+
 export interface World {
   readonly home: Home;
   readonly upstream: ProtectedServer;
@@ -47,14 +92,20 @@ export interface World {
 /** The upstream `notes`, with OAuth. */
 export async function startWorld(
   t: Ends,
-  options: AuthorizationServerOptions & { readonly oauth?: unknown; readonly needs?: readonly string[] } = {},
+  options: AuthorizationServerOptions & { readonly oauth?: unknown } = {},
 ): Promise<World> {
   let server: AuthorizationServer | undefined;
   const upstream = await startProtectedServer(t, () => server ?? assert.fail('too early'), {
     handler: notes,
-    ...(options.needs !== undefined && { needs: options.needs }),
   });
-  server = await startAuthorizationServer(t, options);
+  server = await startAuthorizationServer(t, {
+    ...options,
+    twist: (answer) => {
+      options.twist?.(answer);
+      // The default of RFC 8628 is five seconds, which is nothing that a test has to wait for.
+      if (answer.path === '/device/auth') Object.assign(answer.body as object, { interval: 1 });
+    },
+  });
   const home = new Home(t);
   home.configure({ notes: { url: upstream.url, era: 'legacy', oauth: options.oauth ?? true } });
   return { home, upstream, server };
@@ -80,12 +131,18 @@ export class LoginRun {
   }
 }
 
+/** A client of a session of its own, at the resident daemon. */
+export async function agentOf({ runtime }: Home, upstream = 'notes'): Promise<LineClient> {
+  const control = new ControlClient(join(runtime, 'control.sock'));
+  const { socket } = await control.openSession({ profile: 'default', label: '', token: false, lease: false });
+  return LineClient.upgrade({ socketPath: socket }, `/mcp/${upstream}`);
+}
+
 /** Logs in through a browser that does what the pages ask. */
 export async function logIn(home: Home, args: readonly string[] = [], name = 'notes'): Promise<Result> {
   const run = new LoginRun(home, ['--no-browser', ...args], name);
   const { url = '', redirectUri = '' } = await run.event();
-  const landed = await new TestBrowser().visit(url, redirectUri);
-  await (await fetch(landed)).text();
+  await throughBrowser(url, redirectUri);
   const result = await run.ended;
   assert.equal(result.code, 0, result.stderr);
   return result;

@@ -57,6 +57,7 @@ function conversing() {
     finished: (_, __, { outcome }) => outcomes.push(outcome),
     dropped: () => {},
     listMemory: null,
+    consentPage: () => null,
     closed: () => {},
   });
   return {

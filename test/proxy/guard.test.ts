@@ -8,6 +8,8 @@ import { guard, type Listener, type Route } from '../../src/proxy/guard.ts';
 const tcp: Listener = { kind: 'tcp', port: 7777 };
 const unix: Listener = { kind: 'session', session: 's' };
 
+const page = '/login/AAAAAAAAAAAAAAAAAAAA_-';
+
 interface Head {
   readonly method?: string;
   readonly url?: string;
@@ -75,10 +77,34 @@ test('B1 B2 B6: Host comes before Origin, Origin before the path', () => {
   refuses('origin_refused', tcp, { headers: { origin: ['null'] }, url: '/nowhere' });
 });
 
+test('B2: a page for a person is shown in a window of its own, on the port, and nothing else is', () => {
+  const shown = {
+    'sec-fetch-site': ['cross-site'],
+    'sec-fetch-mode': ['navigate'],
+    'sec-fetch-dest': ['document'],
+  };
+  const route: Route = { to: 'page', id: page.slice('/login/'.length) };
+  allows(route, tcp, { method: 'GET', url: page, headers: shown });
+  allows(route, tcp, { method: 'GET', url: page });
+  refuses('origin_refused', unix, { method: 'GET', url: '/mcp', headers: shown });
+  refuses('not_found', unix, { method: 'GET', url: page });
+  refuses('method_not_allowed', tcp, { method: 'HEAD', url: page });
+  for (const [name, value] of [
+    ['sec-fetch-dest', 'iframe'],
+    ['sec-fetch-dest', 'image'],
+    ['sec-fetch-mode', 'no-cors'],
+    ['origin', 'https://evil.example'],
+  ] as const)
+    refuses('origin_refused', tcp, { method: 'GET', url: page, headers: { ...shown, [name]: [value] } });
+  for (const url of ['/mcp', '/mcp/notion', '/healthz', `${page}x`])
+    refuses('origin_refused', tcp, { method: 'GET', url, headers: shown });
+  refuses('host_refused', tcp, { method: 'GET', url: page, headers: { ...shown, host: ['evil'] } });
+});
+
 test('B6: no other target than the exact one is a path of ours', () => {
   const near = fc
     .tuple(
-      fc.constantFrom('/mcp/notion', '/mcp', '/healthz', '/token'),
+      fc.constantFrom('/mcp/notion', '/mcp', '/healthz', '/token', page),
       fc.nat(12),
       fc.string({ maxLength: 3, minLength: 1 }),
     )
@@ -90,7 +116,9 @@ test('B6: no other target than the exact one is a path of ours', () => {
       const spelt =
         verdict.to === 'mcp'
           ? `/mcp/${verdict.upstream}`
-          : { merged: '/mcp', health: '/healthz', token: '/token' }[verdict.to];
+          : verdict.to === 'page'
+            ? `/login/${verdict.id}`
+            : { merged: '/mcp', health: '/healthz', token: '/token' }[verdict.to];
       assert.equal(url, spelt);
     }),
     { numRuns: 20_000 },

@@ -8,7 +8,16 @@ import { generateKeyPairSync } from 'node:crypto';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose';
-import Provider, { type ClientMetadata, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
+import type { ClientMetadata, Configuration, KoaContextWithOIDC, Provider } from 'oidc-provider';
+
+/** Its advice on the console is for productions, and would be in the output of each test. */
+function withoutAdvice(say: (...words: unknown[]) => void): (...words: unknown[]) => void {
+  return (...words) => {
+    if (!/oidc-provider (?:NOTICE|WARNING): /.test(String(words[0]))) say(...words);
+  };
+}
+Object.assign(console, { info: withoutAdvice(console.info), warn: withoutAdvice(console.warn) });
+const { default: OidcProvider } = await import('oidc-provider');
 
 /** A `TestContext`, or `{ after }` of `node:test` for servers that a whole file shares. */
 export interface Ends {
@@ -147,7 +156,7 @@ export async function startAuthorizationServer(
   const issuer = `http://127.0.0.1:${port}`;
   const key = signingKey();
   const { features, ...configuration } = options.configuration ?? {};
-  const provider = new Provider(issuer, {
+  const provider = new OidcProvider(issuer, {
     jwks: { keys: [key] } as Configuration['jwks'] & object,
     clients: (options.clients ?? []).map((client) => ({ id_token_signed_response_alg: 'ES256', ...client })),
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
@@ -245,6 +254,8 @@ export interface ProtectedServerOptions {
   readonly challenge?: string;
   /** Behind the check; default answers any request with an empty result. */
   readonly handler?: RequestListener;
+  /** Tokens that it does not take any more. */
+  readonly refuses?: (token: string) => boolean;
   /** Scopes that a token needs; without them 403 `insufficient_scope`. */
   readonly needs?: readonly string[];
 }
@@ -282,7 +293,7 @@ export async function startProtectedServer(
     const where = `resource_metadata="${origin}${metadataPath}"`;
     const [scheme, token = ''] = (request.headers.authorization ?? '').split(' ');
     const claims =
-      scheme === 'Bearer'
+      scheme === 'Bearer' && options.refuses?.(token) !== true
         ? await issuer()
             .verify(token, url)
             .catch(() => null)

@@ -37,6 +37,7 @@ type FixtureName =
   | 'pipe'
   | 'placed'
   | 'probed'
+  | 'renewed'
   | 'torrent';
 
 /** A server of `test/fixtures`, where the sources are: fixtures are not compiled. */

@@ -74,7 +74,7 @@ export class Peer {
 
   static async open(t: TestContext, url: string, options: PeerOptions = {}): Promise<Peer | Refusal> {
     const peer = new Peer();
-    const shared = options.shared ?? shareHttp(url);
+    const shared = options.shared ?? shareHttp({ url });
     const tokens = options.tokens ?? [];
     const spec = { name: 'up', url, headers: {}, secrets: {}, ...options.spec };
     const ports: HttpPorts = {

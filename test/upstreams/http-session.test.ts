@@ -319,7 +319,7 @@ test('connections are used again, also by another connection of the same upstrea
     request.socket.on('seen', () => {});
     json(response, result(seen.body.id));
   });
-  const shared = shareHttp(upstream.url);
+  const shared = shareHttp(upstream);
   const one = await connect(t, upstream.url, { shared });
   const two = await connect(t, upstream.url, { shared });
   for (const peer of [one, two, one, two]) await peer.answer('ping');

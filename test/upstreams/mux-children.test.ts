@@ -24,6 +24,7 @@ function share(t: TestContext, command: ServerCommand): Shared {
   const closed: string[] = [];
   const spec = { name: 'shared', ...command, env: {}, secrets: {} };
   const ports = {
+    freshness: { isDue: () => false, refused: () => true },
     acquire: async () => Secret.seal('vault:none', Buffer.from('unused-value')),
     scrubber: new Scrubber(),
     messageBytes: limits.answerBytes,

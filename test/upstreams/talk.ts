@@ -108,6 +108,7 @@ export class World {
       open: (grant, era, events) => this.#upstreams.open(grant, era, events),
       limits: this.#upstreams.limitsOf('it') as UpstreamSpec,
       listMemory: null,
+      consentPage: () => null,
       filter: (_, bytes) => bytes,
       finished: () => {},
       dropped: () => {},

@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { Failure } from '../../errors.ts';
 import { limits } from '../../limits.ts';
-import { type Page, pageHeaders, renderPage } from './callback-page.ts';
+import { type Page, pageHeaders, renderPage } from '../../page.ts';
 
 export interface CallbackWish<T> {
   /** Of the authorization request; unguessable. */

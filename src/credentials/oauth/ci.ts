@@ -5,7 +5,8 @@ import { readTrusted } from '../../files.ts';
 import { limits } from '../../limits.ts';
 import { guardedHttp, jsonObject } from './http.ts';
 import type { Http } from './login.ts';
-import { type Clock, unixNow } from './outcome.ts';
+import { type Clock, isToken, unixNow } from './outcome.ts';
+import type { TokenType } from './spec.ts';
 
 export type IdentitySource =
   /** GitHub Actions, with `permissions: { id-token: write }`. */
@@ -26,8 +27,9 @@ function claimsOf(token: string): Record<string, unknown> | null {
 }
 
 /** Whoever takes the token checks its signature; here only what would fail there without a useful word. */
-function checkedIdentity(token: string, source: string, clock: Clock): string {
+function checkedIdentity(token: string, type: TokenType, source: string, clock: Clock): string {
   const claims = claimsOf(token);
+  if (claims === null && type === 'access_token' && isToken(token)) return token;
   if (claims === null || token.length > limits.secretBytes)
     throw new Failure('credential', `${source} is no identity token, expected a JWT`);
   if (typeof claims.exp === 'number' && claims.exp <= clock())
@@ -59,18 +61,20 @@ async function fromGithub(audience: string, env: Environment, http: Http | undef
 }
 
 /**
+ * @param type what it is exchanged as: an access token need not be a JWT
  * @param http for GitHub; default: one that may ask what `ACTIONS_ID_TOKEN_REQUEST_URL` names, and nothing inside else
  * @throws {Failure} no such identity here, or an expired one
  */
 export async function ciIdentity(
   source: IdentitySource,
+  type: TokenType,
   env: Environment,
   http?: Http,
   clock: Clock = unixNow,
 ): Promise<string> {
   switch (source.from) {
     case 'github':
-      return checkedIdentity(await fromGithub(source.audience, env, http), 'GitHub', clock);
+      return checkedIdentity(await fromGithub(source.audience, env, http), type, 'GitHub', clock);
     case 'variable': {
       const value = Object.hasOwn(env, source.name) ? env[source.name] : undefined;
       if (value === undefined || value === '')
@@ -78,12 +82,12 @@ export async function ciIdentity(
           'credential',
           `${source.name} is not set in the environment that ostiary was started with`,
         );
-      return checkedIdentity(value.trim(), source.name, clock);
+      return checkedIdentity(value.trim(), type, source.name, clock);
     }
     case 'file': {
       const raw = readTrusted(source.path, 'shared-read');
       if (raw === null) throw new Failure('credential', `${source.path}: no such file`);
-      return checkedIdentity(raw.toString('utf8').trim(), source.path, clock);
+      return checkedIdentity(raw.toString('utf8').trim(), type, source.path, clock);
     }
   }
 }

@@ -11,6 +11,7 @@ import { isIP, type LookupFunction, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { Failure } from '../../errors.ts';
 import { limits } from '../../limits.ts';
+import { trustedWith } from '../../trust.ts';
 import { type AddressKind, addressKind } from './addresses.ts';
 import { type Deadline, deadline } from './deadline.ts';
 import type { Http, HttpReply, HttpRequest } from './login.ts';
@@ -31,7 +32,12 @@ export interface HttpOptions {
   readonly lookup?: typeof systemLookup;
   readonly kindOf?: (address: string) => AddressKind;
   /** Certificates to trust beside none other, in PEM. Default: Node's. */
-  readonly ca?: string;
+  readonly ca?: readonly string[];
+}
+
+/** Trusts the certificates of this file as well; `null`: none. @throws {Failure} it cannot be read */
+export function trusting(caFile: string | null): HttpOptions {
+  return caFile === null ? {} : { ca: trustedWith(caFile) };
 }
 
 /** Without brackets, as sockets want it. */
@@ -199,7 +205,7 @@ export function guardedHttp(anchors: readonly string[], options: HttpOptions = {
             // Said outright, for NODE_TLS_REJECT_UNAUTHORIZED would decide otherwise.
             rejectUnauthorized: true,
             signal: until.signal,
-            ...(tls && ca !== undefined && { ca }),
+            ...(tls && ca !== undefined && { ca: [...ca] }),
           },
           resolve,
         );

@@ -1,6 +1,6 @@
 /** From a login as configured to the server that it is made at. */
 import { askForChallenge, discoverForMcp } from './discover.ts';
-import { guardedHttp, type HttpOptions } from './http.ts';
+import { guardedHttp, type HttpOptions, trusting } from './http.ts';
 import type { Http } from './login.ts';
 import { type AuthorizationServer, discoverIssuer, type Endpoints } from './server.ts';
 import type { LoginSpec } from './spec.ts';
@@ -25,8 +25,8 @@ function anchorsOf({ upstream, issuer, endpoints }: LoginSpec): string[] {
  * @throws {Failure} naming what is missing or wrong
  */
 export async function locate(spec: LoginSpec, options: HttpOptions = {}): Promise<Located> {
-  const { upstream, issuer, endpoints, assumePkce } = spec;
-  const http = guardedHttp(anchorsOf(spec), options);
+  const { upstream, issuer, endpoints, assumePkce, caFile } = spec;
+  const http = guardedHttp(anchorsOf(spec), { ...trusting(caFile), ...options });
   if (upstream !== null && endpoints === null) {
     const challenge = await askForChallenge(upstream, http);
     const found = await discoverForMcp(upstream, challenge === 'open' ? null : challenge, http, {

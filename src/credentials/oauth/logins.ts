@@ -4,8 +4,9 @@ import type { Destination } from '../destination.ts';
 import type { Secret } from '../secret.ts';
 import { sealExact } from '../value.ts';
 import { bindingProblem } from '../vault-binding.ts';
-import { coversUrl } from './discover.ts';
+import { chooseLogin } from './choose.ts';
 import type { LoginKey } from './login.ts';
+import { type LoginStatus, statusOf } from './login-status.ts';
 import type { LoginRecord, LoginStore } from './login-store.ts';
 import type { MachineTokens } from './machine-tokens.ts';
 import type { Refresher } from './refresher.ts';
@@ -19,21 +20,6 @@ export interface LoginsPorts {
   readonly machine: MachineTokens;
   /** A refresh failed, and the token before is used; names labels, never values. */
   readonly problem: (message: string) => void;
-}
-
-/** Of all logins the one that the configuration means, the newest if need be; or why none is. */
-export function chooseLogin(spec: LoginSpec, records: readonly LoginRecord[]): LoginRecord | string {
-  const { name, upstream, issuer } = spec;
-  const own = records.filter(({ login }) => login.name === name);
-  if (own.length === 0) return 'nobody has logged in yet';
-  const fits = ({ resource }: LoginKey): boolean =>
-    upstream === null ? resource === null : resource !== null && coversUrl(resource, new URL(upstream));
-  const there = own.filter(({ login }) => fits(login));
-  if (there.length === 0) return 'the login is for another address than the configuration names';
-  const [newest] = there
-    .filter(({ login }) => issuer === null || login.issuer === issuer)
-    .sort((a, b) => b.login.obtainedAt - a.login.obtainedAt);
-  return newest ?? `the login was made at ${there[0]?.login.issuer}, and the configuration names ${issuer}`;
 }
 
 interface Given {
@@ -101,6 +87,20 @@ export class Logins {
     if (given === undefined) return;
     if (given.key === null) this.#ports.machine.drop(given.name, given.accessToken);
     else this.#refused.set(given.name, given.accessToken);
+  }
+
+  /** Of all that can be logged in to; asks no server. */
+  async status(now: number): Promise<LoginStatus[]> {
+    const specs = [...this.#ports.specs.values()];
+    let records: readonly LoginRecord[] | null = [];
+    if (specs.some(({ flow }) => !isMachineFlow(flow)))
+      try {
+        records = (await (await this.#ports.store())?.list()) ?? [];
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+        records = null;
+      }
+    return specs.map((spec) => statusOf(spec, records, now, this.#ports.machine.status(spec.name)));
   }
 
   #seal(name: string, accessToken: string, key: LoginKey | null): Secret {

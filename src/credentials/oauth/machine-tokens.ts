@@ -1,6 +1,7 @@
 /** Tokens that need no person: asked for when they are needed, kept in memory alone. */
 import type { Environment } from '../../environment.ts';
 import { Failure } from '../../errors.ts';
+import { limits } from '../../limits.ts';
 import type { Destination } from '../destination.ts';
 import type { CredentialRef } from '../ref.ts';
 import { ciIdentity } from './ci.ts';
@@ -8,6 +9,7 @@ import { type IssuedClient, prepareClient, type RegisteredClient } from './clien
 import { isValid, renewAt } from './freshness.ts';
 import { type Located, locate } from './locate.ts';
 import type { TokenOutcome } from './login.ts';
+import type { MachineStatus } from './login-status.ts';
 import { clientCredentials, exchangeToken } from './machine.ts';
 import { scopesToAsk } from './scopes.ts';
 import type { LoginSpec } from './spec.ts';
@@ -47,7 +49,8 @@ export async function registeredClient(
 interface Kept {
   readonly accessToken: string;
   readonly expiresAt: number | null;
-  readonly renewAt: number;
+  /** Put off when a renewal fails. */
+  renewAt: number;
 }
 
 export interface MachinePorts {
@@ -64,6 +67,8 @@ export class MachineTokens {
   readonly #ports: MachinePorts;
   readonly #kept = new Map<string, Kept>();
   readonly #running = new Map<string, Promise<string>>();
+  /** Why the last request failed, if it did. */
+  readonly #problems = new Map<string, string>();
 
   constructor(ports: MachinePorts) {
     this.#ports = ports;
@@ -86,6 +91,13 @@ export class MachineTokens {
     return kept?.accessToken !== accessToken || this.#ports.now() >= kept.renewAt;
   }
 
+  status(name: string): MachineStatus {
+    return {
+      expiresAt: this.#kept.get(name)?.expiresAt ?? null,
+      problem: this.#problems.get(name) ?? null,
+    };
+  }
+
   drop(name: string, accessToken: string): void {
     if (this.#kept.get(name)?.accessToken === accessToken) this.#kept.delete(name);
   }
@@ -94,20 +106,29 @@ export class MachineTokens {
     try {
       const outcome = await this.#ask(spec);
       if (!outcome.ok) return this.#fallBack(spec, outcome.message);
+      this.#problems.delete(spec.name);
       const now = this.#ports.now();
       const { accessToken, expiresAt } = outcome;
       const obtainedAt = Math.floor(now / 1000);
       const at = renewAt({ expiresAt, obtainedAt }, this.#ports.random());
       this.#kept.set(spec.name, { accessToken, expiresAt, renewAt: at });
       return accessToken;
+    } catch (error) {
+      if (error instanceof Failure) this.#problems.set(spec.name, error.message);
+      throw error;
     } finally {
       this.#running.delete(spec.name);
     }
   }
 
   #fallBack({ name }: LoginSpec, message: string): string {
+    this.#problems.set(name, message);
     const kept = this.#kept.get(name);
-    if (kept !== undefined && isValid(kept, this.#ports.now())) return kept.accessToken;
+    const now = this.#ports.now();
+    if (kept !== undefined && isValid(kept, now)) {
+      kept.renewAt = now + limits.credentialRetryMs;
+      return kept.accessToken;
+    }
     throw new Failure('credential', `oauth:${name}: ${message}`);
   }
 
@@ -125,7 +146,8 @@ export class MachineTokens {
     if (spec.flow === 'client_credentials' && client !== null)
       return clientCredentials(server, client, ask, http);
     if (spec.identity === null) throw new Failure('config', `oauth:${spec.name}: no identity is configured`);
-    const subjectToken = await ciIdentity(spec.identity, this.#ports.env);
-    return exchangeToken(server, client, { ...ask, subjectToken, subjectTokenType: 'id_token' }, http);
+    const { identity, subjectTokenType } = spec;
+    const subjectToken = await ciIdentity(identity, subjectTokenType, this.#ports.env);
+    return exchangeToken(server, client, { ...ask, subjectToken, subjectTokenType }, http);
   }
 }

@@ -4,6 +4,7 @@ import { openLibrary } from './library.ts';
 import type { Http, TokenOutcome } from './login.ts';
 import { type Clock, outcomeOf, unixNow } from './outcome.ts';
 import type { AuthorizationServer } from './server.ts';
+import type { TokenType } from './spec.ts';
 
 export interface MachineAsk {
   readonly scopes: readonly string[];
@@ -34,9 +35,6 @@ export async function clientCredentials(
     return oauth.clientCredentialsGrant(config, targetOf(ask));
   });
 }
-
-/** RFC 8693, section 3; an OpenID Connect identity of a CI job is an `id_token`, some servers want it called `jwt`. */
-export type TokenType = 'access_token' | 'id_token' | 'jwt';
 
 export interface ExchangeAsk extends MachineAsk {
   readonly subjectToken: string;

@@ -20,20 +20,28 @@ export function loginTurn<T>(state: string, id: string, work: (lock: number) => 
   return inTurn(refreshDirectory(state), id, limits.tokenTurnMs, work);
 }
 
-export function refresherPorts(store: LoginStore, state: string): RefresherPorts {
+/** By the names of logins. */
+type Specs = ReadonlyMap<string, Pick<LoginSpec, 'caFile'>>;
+
+/** @param specs of the configuration, where there is one */
+export function refresherPorts(store: LoginStore, state: string, specs: Specs = new Map()): RefresherPorts {
+  const directory = refreshDirectory(state);
   return {
     store,
     turn: (id, work) => loginTurn(state, id, work),
-    ask: (id, login, attempt, lock) => askInProcess(spawn, refreshDirectory(state), id, login, attempt, lock),
-    recall: (id, attempt) => readAnswer(refreshDirectory(state), id, attempt),
-    forget: (id) => removeAnswer(refreshDirectory(state), id),
+    ask: (id, login, attempt, lock) => {
+      const caFile = specs.get(login.name)?.caFile ?? null;
+      return askInProcess(spawn, directory, id, login, caFile, attempt, lock);
+    },
+    recall: (id, attempt) => readAnswer(directory, id, attempt),
+    forget: (id) => removeAnswer(directory, id),
     now: Date.now,
     random: Math.random,
   };
 }
 
-export function refresherFor(store: LoginStore, state: string): Refresher {
-  return new Refresher(refresherPorts(store, state));
+export function refresherFor(store: LoginStore, state: string, specs?: Specs): Refresher {
+  return new Refresher(refresherPorts(store, state, specs));
 }
 
 /** Keeps a new login; one of the same name, made elsewhere or before, goes. A refresh that is under way is waited for. */
@@ -68,7 +76,7 @@ export function openLogins({ specs, state, env, store, acquire, problem }: OpenP
     specs,
     store,
     problem,
-    refresher: (opened) => refresherFor(opened, state),
+    refresher: (opened) => refresherFor(opened, state, specs),
     machine: new MachineTokens({ read: secretReader(acquire), env, now: Date.now, random: Math.random }),
   });
 }

@@ -90,7 +90,7 @@ export interface TokenAnswer {
 }
 
 /** Tokens travel in header fields and forms; one with a line break in it would end there and start something else. */
-function isToken(text: string): boolean {
+export function isToken(text: string): boolean {
   return text.length <= limits.secretBytes && /^[\x21-\x7e]+$/.test(text);
 }
 

@@ -15,6 +15,8 @@ export interface RefreshRequest {
   readonly id: string;
   readonly key: string;
   readonly login: Login;
+  /** Certificates to trust beside Node's own. */
+  readonly caFile: string | null;
 }
 
 const workerFile = fileURLToPath(new URL('./refresh-worker.js', import.meta.url));
@@ -23,6 +25,7 @@ const workerFile = fileURLToPath(new URL('./refresh-worker.js', import.meta.url)
 const flags = ['--disable-sigusr1'].filter((flag) => process.allowedNodeEnvironmentFlags.has(flag));
 
 /**
+ * @param caFile certificates to trust beside Node's own
  * @param lock descriptor of the login's turn, which the process holds with us, and after us
  * @returns when it is over, however it ended; what it learnt is in the answer's file
  */
@@ -31,6 +34,7 @@ export function askInProcess(
   directory: string,
   id: string,
   login: Login,
+  caFile: string | null,
   { key }: Attempt,
   lock: number,
 ): Promise<void> {
@@ -40,7 +44,7 @@ export function askInProcess(
     stdio: ['pipe', 'ignore', 'ignore', lock],
     detached: true,
   });
-  const request: RefreshRequest = { directory, id, key, login };
+  const request: RefreshRequest = { directory, id, key, login, caFile };
   child.stdin?.on('error', () => {});
   child.stdin?.end(JSON.stringify(request));
   return new Promise((resolve) => {

@@ -6,6 +6,7 @@ import { text } from 'node:stream/consumers';
 import { limits } from '../../limits.ts';
 import { harden } from '../../os/index.ts';
 import { writeAnswer } from './answer-file.ts';
+import { trusting } from './http.ts';
 import { httpForLogin, refreshTokens } from './refresh.ts';
 import type { RefreshRequest } from './refresh-process.ts';
 
@@ -15,8 +16,8 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal
 try {
   if (harden().some(({ measure, inForce }) => measure === 'inspector' && !inForce))
     throw new Error('the inspector of this process is open');
-  const { directory, id, key, login } = JSON.parse(await text(process.stdin)) as RefreshRequest;
-  const outcome = await refreshTokens(login, httpForLogin(login));
+  const { directory, id, key, login, caFile } = JSON.parse(await text(process.stdin)) as RefreshRequest;
+  const outcome = await refreshTokens(login, httpForLogin(login, trusting(caFile)));
   await writeAnswer(directory, id, { key }, outcome);
   process.exit(0);
 } catch {

@@ -182,7 +182,7 @@ export class Refresher {
 const interrupted: NoTokens = {
   ok: false,
   why: 'unavailable',
-  message: 'the refresh was interrupted before its answer was kept',
+  message: 'the last refresh was cut off before its answer was kept, by a kill or without power',
 };
 
 /** The record after an attempt. */

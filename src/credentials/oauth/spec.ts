@@ -24,6 +24,9 @@ export type SpecIdentity =
   | { readonly from: 'variable'; readonly name: string }
   | { readonly from: 'file'; readonly path: string };
 
+/** RFC 8693, section 3; an OpenID Connect identity of a CI job is an `id_token`, some servers want it called `jwt`. */
+export type TokenType = 'access_token' | 'id_token' | 'jwt';
+
 export interface LoginSpec {
   /** Of the upstream or the provider; what `oauth:NAME` and `ostiary auth login NAME` say. */
   readonly name: string;
@@ -51,4 +54,7 @@ export interface LoginSpec {
   readonly assumePkce: boolean;
   readonly audience: string | null;
   readonly identity: SpecIdentity | null;
+  readonly subjectTokenType: TokenType;
+  /** Absolute path of certificates to trust beside Node's own; `null`: none. */
+  readonly caFile: string | null;
 }

@@ -9,6 +9,7 @@ import type { Scrubber } from '../../credentials/scrubber.ts';
 import type { Secret } from '../../credentials/secret.ts';
 import { Failure, type Refusal, refuse } from '../../errors.ts';
 import { limits } from '../../limits.ts';
+import { trustedWith } from '../../trust.ts';
 import { type Acquire, acquireAll, type Freshness } from '../acquire.ts';
 import { type Composed, derivedSecrets, injectHeaders } from '../inject.ts';
 import { describeMissing, remedyOf } from '../refusals.ts';
@@ -20,6 +21,8 @@ export interface HttpSpec {
   readonly name: string;
   /** `http:` or `https:`, without user, password and fragment. */
   readonly url: string;
+  /** Certificates to trust beside Node's own. */
+  readonly caFile?: string | null;
   /** Header fields that are not secret. */
   readonly headers: Readonly<Record<string, string>>;
   /** Header field → credential that is its whole value, or what its template has room for. */
@@ -50,14 +53,18 @@ export interface HttpPorts {
 
 /** What all connections of one upstream share; nothing of it tells one session of another. */
 export interface HttpShared {
-  readonly agent: HttpAgent;
+  /** Made when it is first asked for. @throws {Failure} its certificates cannot be read */
+  readonly agent: () => HttpAgent;
   readonly tools: ToolHeaders;
   /** Closes idle connections. */
   close(): void;
 }
 
-/** @param url of the spec @param tools what is known of the upstream's tools */
-export function shareHttp(url: string, tools = new ToolHeaders()): HttpShared {
+/** @param tools what is known of the upstream's tools */
+export function shareHttp(
+  { url, caFile }: Pick<HttpSpec, 'url' | 'caFile'>,
+  tools = new ToolHeaders(),
+): HttpShared {
   // Not the global agent, which obeys proxy variables in newer Nodes.
   const options = {
     keepAlive: true,
@@ -65,8 +72,19 @@ export function shareHttp(url: string, tools = new ToolHeaders()): HttpShared {
     maxFreeSockets: limits.upstreamIdleConnections,
     timeout: limits.upstreamSocketIdleMs,
   };
-  const agent = url.startsWith('https:') ? new HttpsAgent(options) : new HttpAgent(options);
-  return { agent, tools, close: () => agent.destroy() };
+  const make = (): HttpAgent => {
+    if (!url.startsWith('https:')) return new HttpAgent(options);
+    return new HttpsAgent(caFile == null ? options : { ...options, ca: trustedWith(caFile) });
+  };
+  let agent: HttpAgent | null = null;
+  return {
+    agent: () => {
+      agent ??= make();
+      return agent;
+    },
+    tools,
+    close: () => agent?.destroy(),
+  };
 }
 
 type Secrets = { readonly fields: Readonly<Record<string, Secret>>; readonly composed: Composed };
@@ -112,6 +130,8 @@ export class Endpoint {
     let wanted = '';
     try {
       const url = parseUrl(spec);
+      // What it trusts is read before anything is asked for on its behalf.
+      ports.shared.agent();
       const secrets = await secretsFor(spec, ports, (label) => {
         wanted = label;
       });
@@ -157,7 +177,7 @@ export class Endpoint {
       });
       const exchange = new Exchange(
         { ...ask, url, headers },
-        this.#ports.shared.agent,
+        this.#ports.shared.agent(),
         gate,
         {
           onSent: () => {

@@ -3,7 +3,7 @@
  * cannot remove them, being dead, the watchdog does; if both are, the next start of the daemon.
  */
 import { randomBytes } from 'node:crypto';
-import { rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { reveal } from '../../credentials/reveal.ts';
 import type { Secret } from '../../credentials/secret.ts';
@@ -18,6 +18,8 @@ export interface FileGuard {
 export interface PrivateFiles {
   /** Variable → absolute path. */
   readonly variables: Readonly<Record<string, string>>;
+  /** Puts another secret into the file of `variable`, at once: who opens it reads the one or the other. */
+  readonly rewrite: (variable: string, secret: Secret) => void;
   readonly remove: () => void;
 }
 
@@ -27,26 +29,41 @@ export function writePrivateFiles(
   secrets: Readonly<Record<string, Secret>>,
   guard: FileGuard,
 ): PrivateFiles {
-  const paths: string[] = [];
-  const remove = (): void => {
-    for (const path of paths.splice(0)) {
-      rmSync(path, { force: true });
-      guard.releaseFile(path);
-    }
+  const paths = new Set<string>();
+  const forget = (path: string): void => {
+    paths.delete(path);
+    rmSync(path, { force: true });
+    guard.releaseFile(path);
   };
-  const variables: [string, string][] = [];
+  const remove = (): void => {
+    for (const path of paths) forget(path);
+  };
+  const write = (variable: string, secret: Secret): string => {
+    const path = join(privateDirectory(directory), randomBytes(16).toString('hex'));
+    paths.add(path);
+    guard.guardFile(path);
+    const bytes = reveal(secret, `file ${variable} of an upstream child`);
+    writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 });
+    return path;
+  };
+  const variables = new Map<string, string>();
   try {
-    for (const [variable, secret] of Object.entries(secrets)) {
-      const path = join(privateDirectory(directory), randomBytes(16).toString('hex'));
-      paths.push(path);
-      guard.guardFile(path);
-      const bytes = reveal(secret, `file ${variable} of an upstream child`);
-      writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 });
-      variables.push([variable, path]);
-    }
+    for (const [variable, secret] of Object.entries(secrets))
+      variables.set(variable, write(variable, secret));
   } catch (error) {
     remove();
     throw error;
   }
-  return { variables: Object.fromEntries(variables), remove };
+  const rewrite = (variable: string, secret: Secret): void => {
+    const path = variables.get(variable);
+    // A child that has ended takes its files along.
+    if (path === undefined || !paths.has(path)) return;
+    const next = write(variable, secret);
+    try {
+      renameSync(next, path);
+    } finally {
+      forget(next);
+    }
+  };
+  return { variables: Object.fromEntries(variables), rewrite, remove };
 }

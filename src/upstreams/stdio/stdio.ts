@@ -6,16 +6,17 @@ import type { CredentialRef } from '../../credentials/ref.ts';
 import type { Scrubber } from '../../credentials/scrubber.ts';
 import type { Secret } from '../../credentials/secret.ts';
 import { upstreamBase } from '../../environment.ts';
-import { Failure, type Refusal, refuse } from '../../errors.ts';
+import { type Refusal, refuse } from '../../errors.ts';
 import { privateDirectory } from '../../files.ts';
 import { type ClientMessage, readEnvelope } from '../../jsonrpc.ts';
 import { limits } from '../../limits.ts';
 import { Throttle } from '../../throttle.ts';
-import { type Acquire, acquireAll } from '../acquire.ts';
+import { type Acquire, acquireAll, type Freshness } from '../acquire.ts';
 import { decodedSecrets, injectEnvironment } from '../inject.ts';
-import { describeMissing, idIn, remedyOf, tooLarge } from '../refusals.ts';
+import { idIn, systemError, tooLarge, unavailable } from '../refusals.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { type Descriptors, openDescriptors } from './descriptors.ts';
+import { Holdings } from './holdings.ts';
 import { type Child, type Exit, type Guard, launch } from './launch.ts';
 import { type FileGuard, type PrivateFiles, writePrivateFiles } from './private-files.ts';
 
@@ -34,6 +35,7 @@ export interface StdioSpec {
 
 export interface StdioPorts {
   readonly acquire: Acquire;
+  readonly freshness: Freshness;
   readonly scrubber: Scrubber;
   readonly guard: Guard & FileGuard;
   /** The daemon's environment, from which the allow-list picks. */
@@ -55,11 +57,6 @@ export interface StdioPorts {
 function describeExit(exit: Exit): string {
   if (exit.error !== undefined) return 'could not be started';
   return exit.signal === null ? `exited with code ${exit.code}` : `was ended by ${exit.signal}`;
-}
-
-/** The code of an error that the system gave, such as a full disk; its message could quote paths. */
-function systemError(error: unknown): string | null {
-  return error instanceof Error && 'syscall' in error && 'code' in error ? String(error.code) : null;
 }
 
 /** The child's share of the log; beyond it its lines are counted. */
@@ -105,11 +102,14 @@ function stderrLines(log: ChildLog): (line: Buffer, goesOn: boolean) => void {
   };
 }
 
-class StdioTransport implements Transport {
+export class StdioTransport implements Transport {
   readonly #child: Child;
+  /** What it was given that may be renewed. */
+  readonly holdings: Holdings;
 
-  constructor(child: Child) {
+  constructor(child: Child, holdings: Holdings) {
     this.#child = child;
+    this.holdings = holdings;
   }
 
   send(_grant: Grant, { bytes }: ClientMessage): Refusal | undefined {
@@ -140,13 +140,24 @@ export async function openStdio(
   spec: StdioSpec,
   ports: StdioPorts,
   events: TransportEvents,
-): Promise<Transport | Refusal> {
+): Promise<StdioTransport | Refusal> {
   const log = new ChildLog(ports);
   let child: Child;
   let wanted = '';
   let directory: string | null = null;
   let files: PrivateFiles | null = null;
   let pipes: Descriptors | null = null;
+  const learn = (secret: Secret): void => {
+    for (const decoded of decodedSecrets(secret)) ports.scrubber.add(decoded);
+  };
+  const holdings = new Holdings({
+    acquire: ports.acquire,
+    freshness: ports.freshness,
+    rewrite: (variable, secret) => {
+      learn(secret);
+      files?.rewrite(variable, secret);
+    },
+  });
   const cleanUp = (): void => {
     try {
       files?.remove();
@@ -172,8 +183,10 @@ export async function openStdio(
       acquire(spec.files),
       acquire(spec.fds),
     ]);
-    for (const secret of [inFiles, inPipes].flatMap((each) => Object.values(each)))
-      for (const decoded of decodedSecrets(secret)) ports.scrubber.add(decoded);
+    for (const secret of [inFiles, inPipes].flatMap((each) => Object.values(each))) learn(secret);
+    holdings.add('fixed', spec.secrets, secrets);
+    holdings.add('fixed', spec.fds ?? {}, inPipes);
+    holdings.add('file', spec.files ?? {}, inFiles);
     files = writePrivateFiles(join(directory, 'secrets'), inFiles, ports.guard);
     pipes = openDescriptors(inPipes);
     const literals = { ...spec.env, ...files.variables, ...pipes.variables };
@@ -204,16 +217,9 @@ export async function openStdio(
     if (child.pid !== null) ports.started({ pid: child.pid, credentials: [...credentials] });
   } catch (error) {
     cleanUp();
-    const code = systemError(error);
-    if (code !== null) {
-      ports.problem(`upstream ${spec.name} cannot be started (${code})`);
-      return refuse('upstream_unavailable', `upstream ${spec.name} cannot be started: see ostiary status`);
-    }
-    if (!(error instanceof Failure)) throw error;
-    ports.problem(error.message);
-    return refuse('credential_unavailable', describeMissing(error, wanted, spec.name), remedyOf(error));
+    return unavailable(error, wanted, spec.name, ports.problem);
   } finally {
     pipes?.close();
   }
-  return new StdioTransport(child);
+  return new StdioTransport(child, holdings);
 }

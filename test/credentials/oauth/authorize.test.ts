@@ -143,7 +143,7 @@ test('a server’s words are cut, cleaned, and without anything as long as a tok
   assert.ok(/^[\x20-\x7e…]*$/.test(check) && check.length < 300);
 });
 
-test('E4: a state is answered once, and only by who knows it (CVE-2026-27124)', async () => {
+test('E4: a state is answered once, and only by who knows it (CVE-2026-27124, GHSA-rww4-4w9c-7733, GHSA-c2jp-c369-7pvx)', async () => {
   const request = await requestAt(serverAt(issuer));
   const wrong = [
     { state: null },

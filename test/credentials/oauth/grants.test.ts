@@ -270,7 +270,11 @@ describe('token exchange', () => {
       ACTIONS_ID_TOKEN_REQUEST_URL: `${github.origin}/token?api-version=2`,
       ACTIONS_ID_TOKEN_REQUEST_TOKEN: requestToken,
     };
-    const subjectToken = await ciIdentity({ from: 'github', audience: 'https://as.example' }, env);
+    const subjectToken = await ciIdentity(
+      { from: 'github', audience: 'https://as.example' },
+      'id_token',
+      env,
+    );
     assert.ok(subjectToken === token);
 
     const provider = await startAuthorizationServer(t, {
@@ -314,10 +318,13 @@ describe('token exchange', () => {
     const no = refused(await exchange(forged));
     assert.match(no, /^rejected: .* says invalid_grant/);
     assert.ok(!no.includes(forged));
-    await failure(() => ciIdentity({ from: 'github', audience: 'x' }, {}), /no GitHub Actions job/);
+    await failure(
+      () => ciIdentity({ from: 'github', audience: 'x' }, 'id_token', {}),
+      /no GitHub Actions job/,
+    );
     const elsewhere = { ...env, ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'canary-wrong' };
     await failure(
-      () => ciIdentity({ from: 'github', audience: 'https://as.example' }, elsewhere),
+      () => ciIdentity({ from: 'github', audience: 'https://as.example' }, 'jwt', elsewhere),
       /status 401/,
       ['canary-wrong'],
     );
@@ -351,22 +358,25 @@ describe('token exchange', () => {
   test('the identity of a GitLab job is in a variable or a file, and has to be alive', async (t) => {
     const { token } = await idToken({});
     assert.ok(
-      (await ciIdentity({ from: 'variable', name: 'ID_TOKEN' }, { ID_TOKEN: `${token}\n` })) === token,
+      (await ciIdentity({ from: 'variable', name: 'ID_TOKEN' }, 'id_token', { ID_TOKEN: `${token}\n` })) ===
+        token,
     );
     const path = join(directory(t), 'token');
     writeFileSync(path, token, { mode: 0o600 });
     chmodSync(path, 0o600);
-    assert.ok((await ciIdentity({ from: 'file', path }, {})) === token);
+    assert.ok((await ciIdentity({ from: 'file', path }, 'id_token', {})) === token);
     const later = () => Date.now() / 1000 + 3600;
-    await failure(() => ciIdentity({ from: 'file', path }, {}, undefined, later), /has expired/, [token]);
-    await failure(() => ciIdentity({ from: 'file', path: `${path}x` }, {}), /no such file/);
+    await failure(() => ciIdentity({ from: 'file', path }, 'id_token', {}, undefined, later), /has expired/, [
+      token,
+    ]);
+    await failure(() => ciIdentity({ from: 'file', path: `${path}x` }, 'id_token', {}), /no such file/);
     for (const value of [canary(), 'a.b', 'a.b.c', ''])
       await failure(
-        () => ciIdentity({ from: 'variable', name: 'X' }, { X: value }),
+        () => ciIdentity({ from: 'variable', name: 'X' }, 'id_token', { X: value }),
         /no identity token|not set/,
         [value || 'canary'],
       );
-    await failure(() => ciIdentity({ from: 'variable', name: 'constructor' }, {}), /not set/);
+    await failure(() => ciIdentity({ from: 'variable', name: 'constructor' }, 'id_token', {}), /not set/);
   });
 });
 

@@ -108,7 +108,7 @@ test('E6: a name is judged where it is connected to, whatever it was a moment be
   });
   const http = guardedHttp(['https://as.example/'], {
     kindOf: world,
-    ca: tls.cert,
+    ca: [tls.cert],
     ...(lookup && { lookup }),
   });
   const ask = (host: string, port: number) => http({ method: 'GET', url: `https://${host}:${port}/` });
@@ -130,7 +130,7 @@ test('E6: a name that resolves inside proves nothing until its certificate does'
   const lookup = resolver({ 'as.example': [['127.0.0.2']] });
   const http = guardedHttp(['https://as.example/'], {
     kindOf: world,
-    ca: right.cert,
+    ca: [right.cert],
     ...(lookup && { lookup }),
   });
   await failure(

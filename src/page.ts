@@ -1,9 +1,11 @@
-/** What the browser shows at the end of a login: plain HTML, no script, nothing loaded, everything escaped. */
+/** What a browser is shown, at the end of a login and before one: plain HTML, no script, nothing loaded, everything escaped. */
 
 export interface Page {
   readonly status: number;
   readonly title: string;
   readonly text: readonly string[];
+  /** A command, shown on a line of its own after the first paragraph. */
+  readonly command?: string;
 }
 
 function escapeHtml(text: string): string {
@@ -24,8 +26,10 @@ export const pageHeaders: Readonly<Record<string, string>> = {
   connection: 'close',
 };
 
-export function renderPage({ title, text }: Page): string {
-  const paragraphs = text.map((one) => `<p>${escapeHtml(one)}</p>`).join('\n');
+export function renderPage({ title, text, command }: Page): string {
+  const shown = text.map((one) => `<p>${escapeHtml(one)}</p>`);
+  if (command !== undefined) shown.splice(1, 0, `<pre>${escapeHtml(command)}</pre>`);
+  const paragraphs = shown.join('\n');
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -35,6 +39,7 @@ export function renderPage({ title, text }: Page): string {
 <style>
 :root { color-scheme: light dark; font: 1.1em/1.5 system-ui, sans-serif }
 body { max-width: 34em; margin: 15vh auto; padding: 0 1em }
+pre { white-space: pre-wrap }
 </style>
 </head>
 <body>

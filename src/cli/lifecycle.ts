@@ -9,6 +9,12 @@ import { levelInForce } from './level.ts';
 import { manner } from './manner.ts';
 import { residentDaemon } from './resident-daemon.ts';
 
+interface Measure {
+  readonly measure: string;
+  readonly inForce: boolean;
+  readonly detail?: string;
+}
+
 interface StatusReport {
   readonly pid: number;
   readonly version: string;
@@ -17,7 +23,7 @@ interface StatusReport {
   readonly state: string;
   readonly uptimeMs: number;
   readonly policy: string | readonly string[];
-  readonly hardening: readonly { measure: string; inForce: boolean; detail?: string }[];
+  readonly hardening: readonly Measure[];
   readonly sessions: number;
   readonly conversations: number;
   readonly upstreams: readonly {
@@ -30,6 +36,7 @@ interface StatusReport {
     starts: number;
     lastExit: string | null;
     lastProblem: string | null;
+    hardening: readonly Measure[];
     state: 'closed' | 'open' | 'half-open';
     failures: number;
     retryAfterSeconds: number;
@@ -85,12 +92,22 @@ function describeUpstream(one: StatusReport['upstreams'][number]): string {
   return parts.join('; ');
 }
 
+/** What is not in force, and why. */
+function describeHardening(measures: readonly Measure[]): string {
+  const missing = measures.filter(({ inForce }) => !inForce);
+  if (missing.length === 0) return 'all in force';
+  const [first] = missing;
+  // One reason for everything: it is switched off, say.
+  if (missing.length === measures.length && missing.every(({ detail }) => detail === first?.detail))
+    return `NOT in force: ${first?.detail}`;
+  return `NOT in force: ${missing.map(({ measure, detail }) => `${measure} (${detail})`).join('; ')}`;
+}
+
 function describe(report: StatusReport): string[] {
-  const weak = report.hardening.filter(({ inForce }) => !inForce);
   const lines = [
     `ostiary ${report.version}: pid ${report.pid}, up ${duration(report.uptimeMs)}`,
     `isolation   ${levelInForce}`,
-    `hardening   ${weak.length === 0 ? 'daemon: all in force' : `NOT in force: ${weak.map((one) => one.measure).join(', ')}`}; upstreams: none yet`,
+    `hardening   daemon: ${describeHardening(report.hardening)}`,
     `endpoint    ${report.url ?? 'Unix sockets only'}`,
     `config      ${report.config ?? 'none'}`,
     `policy      ${typeof report.policy === 'string' ? report.policy : `profiles: ${report.policy.join(', ')}`}`,
@@ -103,6 +120,7 @@ function describe(report: StatusReport): string[] {
       lines.push(
         `            failed ${one.failures} times in a row: ${one.state === 'open' ? `not started for ${one.retryAfterSeconds} s` : 'the next call tries again'}`,
       );
+    if (one.hardening.length > 0) lines.push(`            hardening: ${describeHardening(one.hardening)}`);
     for (const { into, from, as } of report.placements.filter(({ upstream }) => upstream === one.name))
       lines.push(`            ${into} from ${from}${manner[as]}`);
     if (one.lastProblem !== null) lines.push(`            problem: ${one.lastProblem}`);

@@ -3,11 +3,15 @@ import { type Destination, destinationOf } from '../credentials/destination.ts';
 import type { CredentialRef } from '../credentials/ref.ts';
 import type { Scrubber } from '../credentials/scrubber.ts';
 import type { Secret } from '../credentials/secret.ts';
+import { Failure, type Refusal, refuse } from '../errors.ts';
 import type { Freshness } from './acquire.ts';
+import { type Hardener, type Plan, type Program, unhardened } from './hardening/hardener.ts';
+import type { Measure } from './hardening/measures.ts';
 import { type HttpPorts, type HttpSpec, shareHttp } from './http/endpoint.ts';
 import { openHttp } from './http/http.ts';
 import { openSse } from './http/sse.ts';
 import type { ToolHeaders } from './http/tool-headers.ts';
+import { checkInstalled } from './packages/installed.ts';
 import { isRenewable } from './stdio/holdings.ts';
 import type { Guard } from './stdio/launch.ts';
 import type { FileGuard } from './stdio/private-files.ts';
@@ -24,6 +28,10 @@ export interface ConnectorPorts {
   readonly acquire: (ref: CredentialRef, to: Destination) => Promise<Secret>;
   readonly freshness: Freshness;
   readonly scrubber: Scrubber;
+  /** `null`: children are started as they are, for somebody who looks into them. */
+  readonly hardener: Hardener | null;
+  /** What is in force for the children, when that is first known and whenever it changes. */
+  readonly hardened: (upstream: string, measures: readonly Measure[]) => void;
   readonly guard: Guard & FileGuard;
   /** The daemon's environment, from which the allow-list picks. */
   readonly env: NodeJS.ProcessEnv;
@@ -53,11 +61,15 @@ export interface Report {
   readonly running: readonly number[];
   readonly starts: number;
   readonly lastProblem: string | null;
+  /** What protects its children; empty for an upstream without any, and while it is not known yet. */
+  readonly hardening: readonly Measure[];
 }
 
 export interface Connector {
   /** For the session whose call needs the connection; audit shows it. */
   open(session: string): OpenTransport;
+  /** Makes what the first start would otherwise have to wait for. */
+  prepare(): Promise<void>;
   report(): Report;
   /** Lets go of what connections share. */
   close(): void;
@@ -65,6 +77,13 @@ export interface Connector {
 
 function holdsRenewable({ secrets, files = {}, fds = {} }: StdioSpec): boolean {
   return [secrets, files, fds].some((refs) => Object.values(refs).some(isRenewable));
+}
+
+function programOf(spec: StdioSpec): Program {
+  const { command, args, env, secrets, files = {}, fds = {}, hardening = 'full' } = spec;
+  const variables = [env, secrets, files, fds].flatMap((each) => Object.keys(each));
+  const needs = spec.package ? [spec.package.directory] : [];
+  return { command, args, hardening, variables, descriptors: Object.keys(fds).length, needs };
 }
 
 export function connector(
@@ -89,14 +108,39 @@ export function connector(
     ports.problem(upstream, message);
   };
   const noise = (bytes: number): void => ports.noise(upstream, bytes);
-  const report = (): Report => ({ running: [...pids], starts, lastProblem });
+  let hardening: readonly Measure[] = [];
+  const report = (): Report => ({ running: [...pids], starts, lastProblem, hardening });
 
-  if (spec.transport === 'stdio')
+  if (spec.transport === 'stdio') {
+    const inspect = async (): Promise<Refusal | null> => {
+      if (!spec.package) return null;
+      try {
+        await checkInstalled(spec.package, spec.args[0] ?? '', upstream);
+        return null;
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+        problem(error.message);
+        const remedy = `ostiary upstream install ${upstream}`;
+        return refuse(
+          'upstream_unavailable',
+          `the package of upstream ${upstream} is missing, or not as it was installed: ${remedy}`,
+        );
+      }
+    };
+    const plan = async (): Promise<Plan> => {
+      const planned = (await ports.hardener?.plan(programOf(spec))) ?? unhardened(spec);
+      const changed = JSON.stringify(planned.measures) !== JSON.stringify(hardening);
+      hardening = planned.measures;
+      if (changed) ports.hardened(upstream, hardening);
+      return planned;
+    };
     return {
       open: (session) => {
         const stdio: StdioPorts = {
           ...ports,
           acquire,
+          inspect,
+          plan,
           problem,
           noise,
           stderr: (line) => ports.stderr(upstream, line),
@@ -116,9 +160,11 @@ export function connector(
         };
         return (_grant, events) => openRenewing(renewal, events);
       },
+      prepare: async () => void (await plan()),
       report,
       close: () => {},
     };
+  }
 
   const shared = shareHttp(spec, tools);
   const open = spec.transport === 'http' ? openHttp : openSse;
@@ -137,6 +183,7 @@ export function connector(
       };
       return (_grant, events) => open(spec, http, events);
     },
+    prepare: async () => {},
     report,
     close: () => shared.close(),
   };

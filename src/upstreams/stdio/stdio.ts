@@ -12,7 +12,10 @@ import { type ClientMessage, readEnvelope } from '../../jsonrpc.ts';
 import { limits } from '../../limits.ts';
 import { Throttle } from '../../throttle.ts';
 import { type Acquire, acquireAll, type Freshness } from '../acquire.ts';
+import { commandOf, type Plan } from '../hardening/hardener.ts';
+import type { Hardening } from '../hardening/measures.ts';
 import { decodedSecrets, injectEnvironment } from '../inject.ts';
+import type { PackageSpec } from '../packages/package.ts';
 import { idIn, systemError, tooLarge, unavailable } from '../refusals.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { type Descriptors, openDescriptors } from './descriptors.ts';
@@ -31,11 +34,19 @@ export interface StdioSpec {
   readonly files?: Readonly<Record<string, CredentialRef>>;
   /** Variable, which gets a number → credential that can be read from that descriptor. */
   readonly fds?: Readonly<Record<string, CredentialRef>>;
+  /** Default: `full`. */
+  readonly hardening?: Hardening;
+  /** Whose program is the first argument. */
+  readonly package?: PackageSpec | null;
 }
 
 export interface StdioPorts {
   readonly acquire: Acquire;
   readonly freshness: Freshness;
+  /** Why the program may not be started, or `null`. */
+  readonly inspect: () => Promise<Refusal | null>;
+  /** How the program is to be started now. */
+  readonly plan: () => Promise<Plan>;
   readonly scrubber: Scrubber;
   readonly guard: Guard & FileGuard;
   /** The daemon's environment, from which the allow-list picks. */
@@ -168,6 +179,8 @@ export async function openStdio(
       ports.problem(`upstream ${spec.name}: its directory cannot be removed (${systemError(error)})`);
     }
   };
+  const refused = await ports.inspect();
+  if (refused !== null) return refused;
   try {
     directory = mkdtempSync(join(privateDirectory(ports.workDirectory), `${spec.name}-`));
     const cwd = privateDirectory(join(directory, 'cwd'));
@@ -178,7 +191,8 @@ export async function openStdio(
           wanted ||= label;
         }),
       );
-    const [secrets, inFiles, inPipes] = await Promise.all([
+    const [plan, secrets, inFiles, inPipes] = await Promise.all([
+      ports.plan(),
       acquire(spec.secrets),
       acquire(spec.files),
       acquire(spec.fds),
@@ -194,8 +208,18 @@ export async function openStdio(
     const credentials = new Set(
       [secrets, inFiles, inPipes].flatMap((each) => Object.values(each).map(({ label }) => label)),
     );
+    const { command, argv0, args } = commandOf(plan, cwd, directory);
     child = launch(
-      { name: spec.name, command: spec.command, args: spec.args, env, cwd, descriptors: pipes.fds },
+      {
+        name: spec.name,
+        command,
+        ...(argv0 === null ? {} : { argv0 }),
+        args,
+        env,
+        cwd,
+        descriptors: pipes.fds,
+        inNamespace: plan.namespace !== null,
+      },
       {
         onLine: (line) => {
           const envelope = readEnvelope(line);

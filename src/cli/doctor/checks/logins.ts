@@ -1,7 +1,8 @@
 /** OAuth logins: whether somebody has to log in, now or soon. */
+
+import { type LoginStatus, statusOf } from '../../../credentials/oauth/login-status.ts';
 import type { LoginSpec } from '../../../credentials/oauth/spec.ts';
 import { isMachineFlow } from '../../../credentials/oauth/spec.ts';
-import { type LoginStatus, statusOf } from '../../auth-status.ts';
 import type { Check } from '../check.ts';
 import { type Context, configOf, type VaultState } from '../context.ts';
 import { type Finding, fine, problem } from '../finding.ts';

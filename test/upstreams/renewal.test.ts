@@ -68,6 +68,8 @@ class World {
       guard: { guardGroup: () => {}, releaseGroup: () => {}, guardFile: () => {}, releaseFile: () => {} },
       env: process.env,
       workDirectory: join(emptyDirectory(t), 'work'),
+      hardener: null,
+      hardened: () => {},
       messageBytes: 1_000_000,
       started: ({ pid }) => pid !== undefined && this.pids.push(pid),
       exited: () => {},

@@ -118,7 +118,7 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
   ];
   const child = spawn(process.execPath, args, {
     cwd: '/',
-    env: sealedForSpawn(daemonEnvironment(process.env, [])),
+    env: sealedForSpawn(daemonEnvironment(process.env)),
     // A Ctrl-C in the terminal is for the agent; the daemon ends after it.
     detached: true,
     stdio: ['pipe', 'pipe', log, 'pipe', 'pipe'],

@@ -9,7 +9,7 @@ import { isObject } from '../jsonrpc.ts';
 
 /** The variables of `env` that `names` name and a daemon would not have anyway, ready for the pipe; `null` for none. */
 export function packVariables(env: Environment, names: readonly string[]): Buffer | null {
-  const kept = daemonEnvironment(env, []);
+  const kept = daemonEnvironment(env);
   const found = names.filter(
     (name) => Object.hasOwn(env, name) && !Object.hasOwn(kept, name) && !steersRuntime(name),
   );

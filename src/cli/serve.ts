@@ -12,6 +12,7 @@ import { daemonFlags, referencedVariables } from './daemon-process.ts';
 import { packVariables, unpackVariables } from './handover.ts';
 import { logWriter } from './log-output.ts';
 import { mainFile } from './main-file.ts';
+import { descriptorNumber } from './prompt.ts';
 import { passphraseFdOption, unlockBy } from './vault.ts';
 
 interface ServeOptions {
@@ -26,9 +27,13 @@ interface ServeOptions {
  * `env:` references name goes on through a pipe: it would stay readable in `/proc/PID/environ` until we are hardened.
  */
 function reexecuteCleanly(config: Config, { passphraseFd, envFd }: ServeOptions): void {
+  const given = [
+    ...(passphraseFd === undefined ? [] : [descriptorNumber('--passphrase-fd', passphraseFd)]),
+    ...(envFd === undefined ? [] : [descriptorNumber('--env-fd', envFd)]),
+  ];
   const flagged = daemonFlags().every((flag) => process.execArgv.includes(flag));
   const variables = envFd === undefined ? packVariables(process.env, referencedVariables(config)) : null;
-  if (flagged && variables === null && isCleanDaemonEnvironment(process.env, [])) return;
+  if (flagged && variables === null && isCleanDaemonEnvironment(process.env)) return;
   const pipe = variables === null ? [] : [filledPipe(variables)];
   replaceProcess(
     process.execPath,
@@ -39,8 +44,8 @@ function reexecuteCleanly(config: Config, { passphraseFd, envFd }: ServeOptions)
       ...process.argv.slice(2),
       ...pipe.flatMap((fd) => ['--env-fd', String(fd)]),
     ],
-    daemonEnvironment(process.env, []),
-    [...pipe, ...[passphraseFd, envFd].flatMap((fd) => (fd === undefined ? [] : [Number(fd)]))],
+    daemonEnvironment(process.env),
+    [...pipe, ...given],
   );
 }
 

@@ -7,6 +7,8 @@ export interface AgentSpec {
   readonly command: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  /** `ignore`: nothing to read, for what ours held is not for the agent; by default ours. */
+  readonly stdin?: 'ignore';
 }
 
 export interface AgentExit {
@@ -51,7 +53,10 @@ export function runAgent(spec: AgentSpec, started: (pid: number) => void): Promi
     };
     try {
       // Same process group and terminal as ours: job control and window size stay the shell's business.
-      agent = spawn(spec.command, spec.args, { env: sealedForSpawn(spec.env), stdio: 'inherit' });
+      agent = spawn(spec.command, spec.args, {
+        env: sealedForSpawn(spec.env),
+        stdio: [spec.stdin ?? 'inherit', 'inherit', 'inherit'],
+      });
     } catch (error) {
       return failed(error as NodeJS.ErrnoException);
     }

@@ -8,13 +8,14 @@ import { loadConfig } from '../config/load.ts';
 import { agentEnvironment } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { Watchdog } from '../os/watchdog.ts';
+import { addCiOptions, CiJob, type CiOptions } from './ci/job.ts';
 import type { ControlClient, Lease } from './control.ts';
 import { type DaemonChoice, findDaemon } from './find-daemon.ts';
 import { levelInForce } from './level.ts';
 import { mainFile } from './main-file.ts';
 import { passphraseFdOption } from './vault.ts';
 
-interface RunOptions extends DaemonChoice {
+interface RunOptions extends DaemonChoice, CiOptions {
   readonly profile: string;
   readonly configOut?: string;
   readonly http?: boolean;
@@ -67,7 +68,8 @@ async function run(command: string, args: readonly string[], options: RunOptions
     throw new Failure('config', 'no upstreams are configured', {
       hint: 'ostiary config example prints a starter; ostiary config path says where it goes',
     });
-  const daemon = await findDaemon(options);
+  const job = CiJob.prepare(config, options);
+  const daemon = job === null ? await findDaemon(options) : await job.daemon(config, options);
   const watchdog = Watchdog.start();
   let lease: Lease | null = null;
   let configFile: string | null = null;
@@ -79,7 +81,8 @@ async function run(command: string, args: readonly string[], options: RunOptions
     void lease.lost.then(() => {
       if (!over) process.stderr.write('ostiary: the daemon ended: the agent has lost its upstreams\n');
     });
-    const env = await cleanEnvironment(daemon.client, [...config.agent.env, ...options.env]);
+    const pass = [...config.agent.env, ...options.env];
+    const env = job?.environment(pass) ?? (await cleanEnvironment(daemon.client, pass));
     const url = options.http === true ? (endpoint ?? undefined) : undefined;
     const text = renderMcpConfig({
       upstreams,
@@ -93,18 +96,27 @@ async function run(command: string, args: readonly string[], options: RunOptions
     writeNew(path, text);
     configFile = path;
     if (options.quiet !== true) process.stderr.write(`ostiary: ${levelInForce}\n`);
+    const agentSpec = {
+      command,
+      args: args.map((arg) => arg.replaceAll(PLACEHOLDER, path)),
+      env: { ...env, OSTIARY_MCP_CONFIG: path, OSTIARY_SOCKET: socket },
+      ...(options.secretsStdin === true ? { stdin: 'ignore' as const } : {}),
+    };
+    await job?.clear(daemon.client, {
+      session: lease.report.id,
+      env: agentSpec.env,
+      argv: [command, ...agentSpec.args],
+      mcpConfig: text,
+      workspaces: [process.cwd()],
+      isolation: levelInForce,
+      sandboxed: false,
+      hidden: () => false,
+    });
     let agent = 0;
-    exit = await runAgent(
-      {
-        command,
-        args: args.map((arg) => arg.replaceAll(PLACEHOLDER, path)),
-        env: { ...env, OSTIARY_MCP_CONFIG: path, OSTIARY_SOCKET: socket },
-      },
-      (pid) => {
-        agent = pid;
-        watchdog.guardProcess(pid);
-      },
-    );
+    exit = await runAgent(agentSpec, (pid) => {
+      agent = pid;
+      watchdog.guardProcess(pid);
+    });
     // Its number is free for others now.
     watchdog.releaseProcess(agent);
   } finally {
@@ -122,7 +134,7 @@ function collect(value: string, all: readonly string[]): string[] {
 }
 
 export function runCommand(): Command {
-  return new Command('run')
+  const command = new Command('run')
     .description('run an agent that uses the upstreams and holds none of their credentials')
     .usage('[options] -- AGENT [ARGUMENT…]')
     .argument('<agent>', 'the command to run')
@@ -142,4 +154,5 @@ export function runCommand(): Command {
     .option(...passphraseFdOption)
     .passThroughOptions()
     .action(run);
+  return addCiOptions(command);
 }

@@ -6,3 +6,4 @@ export { releaseFreeMemory } from './memory.ts';
 export { type TcpPeer, tcpPeer, type UnixPeer, unixPeer } from './peer.ts';
 export { filledPipe } from './pipe.ts';
 export { processStart } from './process.ts';
+export { forgetVariable } from './variables.ts';

@@ -80,7 +80,7 @@ export const exitCodes = {
   /** `upstream probe`: the upstream could not be started, or was of no use without a real credential. */
   upstream: 7,
   /** `run --ci`: a secret lies where the agent could read it, so the agent was not started. */
-  exposed: 8,
+  exposed: 9,
   /** The agent's command cannot be executed; as in a shell. */
   notExecutable: 126,
   /** The agent's command does not exist; as in a shell. */

@@ -68,7 +68,7 @@ async function run(command: string, args: readonly string[], options: RunOptions
     throw new Failure('config', 'no upstreams are configured', {
       hint: 'ostiary config example prints a starter; ostiary config path says where it goes',
     });
-  const job = CiJob.prepare(config, options);
+  const job = await CiJob.prepare(config, options);
   const daemon = job === null ? await findDaemon(options) : await job.daemon(config, options);
   const watchdog = Watchdog.start();
   let lease: Lease | null = null;

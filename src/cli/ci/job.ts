@@ -137,7 +137,7 @@ export class CiJob {
    * @returns `null` for a run that is no CI job
    * @throws {Failure} naming what is missing or cannot be read, never a value
    */
-  static prepare(config: Config, options: CiOptions): CiJob | null {
+  static async prepare(config: Config, options: CiOptions): Promise<CiJob | null> {
     const asked = options.secret.length + options.secretEnv.length > 0 || options.secretsStdin === true;
     if (options.ci !== true) {
       if (asked || options.consume === true || options.auditOut !== undefined)
@@ -149,7 +149,7 @@ export class CiJob {
     }
     const auditOut = options.auditOut === undefined ? null : makeAuditOut(options.auditOut);
     const env = { ...process.env };
-    const secrets = readSecrets(options, env);
+    const secrets = await readSecrets(options, env);
     checkNames(secrets);
     checkGiven(config, secrets);
     return new CiJob(secrets, env, auditOut);

@@ -74,12 +74,21 @@ function readSecretFile(path: string): Buffer {
   }
 }
 
-function readStdin(): Map<string, Buffer> {
+async function readStdin(): Promise<Map<string, Buffer>> {
   if (process.stdin.isTTY)
     throw new Failure('usage', '--secrets-stdin: standard input is a terminal', {
       hint: 'printf \'NAME=%s\\n\' "$NAME" | ostiary run --ci --secrets-stdin -- AGENT',
     });
-  const bytes = readFileSync(0);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of process.stdin) {
+    chunks.push(chunk as Buffer);
+    size += (chunk as Buffer).length;
+    if (size > limits.trustedFileBytes)
+      throw new Failure('usage', `--secrets-stdin: more than ${limits.trustedFileBytes} bytes`);
+  }
+  const bytes = Buffer.concat(chunks);
+  for (const chunk of chunks) chunk.fill(0);
   try {
     return parseSecrets(bytes);
   } finally {
@@ -87,10 +96,8 @@ function readStdin(): Map<string, Buffer> {
   }
 }
 
-/**
- * @throws {Failure} naming the secret, variable, file or line, never a value; no file is deleted then
- */
-export function readSecrets(options: SecretOptions, env: Environment): JobSecrets {
+/** @throws {Failure} naming the secret, variable, file or line, never a value; no file is deleted then */
+export async function readSecrets(options: SecretOptions, env: Environment): Promise<JobSecrets> {
   const values = new Map<string, Buffer>();
   const add = (name: string, value: Buffer): void => {
     if (values.has(name)) throw new Failure('usage', `${name} is given twice`);
@@ -110,7 +117,7 @@ export function readSecrets(options: SecretOptions, env: Environment): JobSecret
       add(name, readVariable(source.variable, env));
       variables.push(source.variable);
     }
-  if (options.secretsStdin === true) for (const [name, value] of readStdin()) add(name, value);
+  if (options.secretsStdin === true) for (const [name, value] of await readStdin()) add(name, value);
   if (options.consume !== true) return { values, variables, files };
   for (const path of new Set(files)) unlinkSync(path);
   return { values, variables, files: [] };

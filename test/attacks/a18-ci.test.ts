@@ -52,7 +52,11 @@ class Job {
   }
 
   start(flags: readonly string[], agent: readonly string[], env: Record<string, string> = {}): ChildProcess {
-    return this.spawn(process.execPath, [mainFile, 'run', ...flags, '--', ...agent], env);
+    return this.spawn(
+      process.execPath,
+      [mainFile, 'run', '--isolation', 'none', ...flags, '--', ...agent],
+      env,
+    );
   }
 
   spawn(command: string, args: readonly string[], env: Record<string, string> = {}): ChildProcess {
@@ -256,17 +260,35 @@ describe('A18 a CI job', { skip, concurrency: 2 }, () => {
     assert.deepEqual(job.remains(), []);
   });
 
-  test('A18 without a sandbox a variable above run is enough to refuse', async (t) => {
-    if (!canBecome(t, user)) return;
-    const secret = canary('ci-above');
-    const job = new Job(t, { upstreams: { placed: fixtureServer('placed') } });
-    const line = `printf 'a=%s\\n' "$TOKEN" | "$0" "$1" run --ci --quiet --secrets-stdin -- /bin/true; exit $?`;
-    const shell = job.spawn('/bin/sh', ['-c', line, process.execPath, mainFile], { TOKEN: secret.value });
-    const result = await finished(shell);
-    assert.equal(result.code, 9, result.stderr);
-    assert.match(result.stderr, new RegExp(`environment of process ${shell.pid} \\(sh\\): holds vault:a\\n`));
-    assertNowhere(job, [secret], result);
-  });
+  for (const isolation of ['bubblewrap', 'landlock', 'none'])
+    test(`A18 a variable above run, which nobody can remove: ${isolation}`, async (t) => {
+      if (!canBecome(t, user)) return;
+      const secret = canary('above');
+      const job = new Job(t, { upstreams: { placed: { ...placed, fds: {} } } });
+      const line = [
+        `printf 'file=%s\\n' "$TOKEN" |`,
+        '"$0" "$1" run --ci --isolation "$2" --secrets-stdin --audit-out "$3" -- "$0" --input-type=module -e "$4" facts above; exit $?',
+      ].join(' ');
+      const args = ['-c', line, process.execPath, mainFile, isolation, job.auditOut, AGENT];
+      const shell = job.spawn('/bin/sh', args, { TOKEN: secret.value });
+      const result = await finished(shell);
+      if (result.code === 8) return t.skip(result.stderr);
+      assertNowhere(job, [secret], result);
+      assert.deepEqual(job.remains(), []);
+      const [said] = job.records().filter(({ event }) => String(event).startsWith('agent.'));
+      if (isolation === 'none') {
+        assert.equal(result.code, 9, result.stderr);
+        assert.match(
+          result.stderr,
+          new RegExp(`environment of process ${shell.pid} \\(sh\\): holds vault:file\n`),
+        );
+        assert.equal(said?.event, 'agent.refused');
+        return;
+      }
+      assert.equal(result.code, 0, result.stderr);
+      assert.deepEqual((JSON.parse(result.stdout) as Said).found, []);
+      assert.match(String(said?.isolation), /^level L1: /);
+    });
 
   test('A18 an identity of the job is exchanged for a token, and neither is the agent’s', async (t) => {
     if (!canBecome(t, user)) return;

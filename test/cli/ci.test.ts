@@ -181,6 +181,7 @@ describe('files that are looked at', () => {
     budget: new Budget(now),
     skipped: new Skipped(),
     hintFor: () => '',
+    sees: () => true,
   });
 
   test('every one, packages last; what is left out is said', (t) => {

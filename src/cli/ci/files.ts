@@ -37,6 +37,8 @@ export interface Looking {
   /** Paths below it are named relative to it. */
   readonly base: string;
   readonly hintFor: (path: string) => string;
+  /** What it does not, needs no look. */
+  readonly sees: (path: string) => boolean;
 }
 
 /** Directories of what others made, often the most: they are looked at when all others were. */
@@ -134,6 +136,7 @@ export function* filesBelow(root: string, looking: Looking): Generator<Item> {
       const path = join(directory, entry.name);
       names.push(placeOf(path, base).replaceAll('\n', ' '));
       if (names.length === NAMES) yield takeNames();
+      if (!looking.sees(path)) continue;
       if (entry.isSymbolicLink()) skipped.add('symbolic links');
       else if (entry.isDirectory())
         if (isObjects(path)) skipped.add('directories of git objects', placeOf(path, base));

@@ -3,12 +3,16 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSyn
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
+import type { Isolation } from '../../agents/sandbox/isolation.ts';
+import type { PathChoice } from '../../agents/sandbox/places.ts';
+import type { Sandbox, SandboxedAgent } from '../../agents/sandbox/sandbox.ts';
 import { credentialRefs } from '../../config/credentials.ts';
 import type { Config } from '../../config/types.ts';
 import { CREDENTIAL_NAME } from '../../credentials/ref.ts';
 import { agentEnvironment, type Environment } from '../../environment.ts';
 import { Failure } from '../../errors.ts';
 import { forgetVariable } from '../../os/index.ts';
+import { runtimeDirectory, stateDirectory } from '../../paths.ts';
 import { readSignedHead } from '../../proxy/audit/signature.ts';
 import { visible } from '../../proxy/audit/text.ts';
 import type { ControlClient } from '../control.ts';
@@ -22,6 +26,7 @@ import { type Finding, type Item, Skipped } from './item.ts';
 import { lookAt } from './look.ts';
 import { processItems } from './processes.ts';
 import { type JobSecrets, readSecrets, type SecretOptions } from './secrets.ts';
+import { outermost, type Sight, sightOf } from './sight.ts';
 
 export interface CiOptions extends SecretOptions {
   readonly ci?: boolean;
@@ -52,23 +57,13 @@ export function addCiOptions(command: Command): Command {
     .option('--audit-out <directory>', 'with --ci: keep the audit log here, in a new or empty directory');
 }
 
-/** What the agent is to be given. */
+/** What is to be started. */
 export interface Start {
   readonly session: string;
-  /** Its whole environment. */
-  readonly env: Readonly<Record<string, string>>;
-  /** Its command line, the command included. */
-  readonly argv: readonly string[];
-  /** Text of its generated configuration. */
+  readonly agent: SandboxedAgent;
+  readonly sandbox: Sandbox;
+  /** Text of the agent's generated configuration. */
   readonly mcpConfig: string;
-  /** Where it may write; everything below is looked at. */
-  readonly workspaces: readonly string[];
-  /** Level and mechanism, for the statement. */
-  readonly isolation: string;
-  /** Whether other processes are out of its sight. */
-  readonly sandboxed: boolean;
-  /** Whether this path is out of its sight. */
-  readonly hidden: (path: string) => boolean;
 }
 
 function say(line: string): void {
@@ -118,18 +113,17 @@ export class CiJob {
   /** Ours as it was: what was moved out of it is still looked at. */
   readonly #env: Environment;
   readonly #auditOut: string | null;
-  /** Directory of the daemon's sockets and state; the agent must not see it. */
-  readonly home: string;
-  /** Files with secrets that are still there; the agent must not see them. */
-  get files(): readonly string[] {
-    return this.#secrets.files;
-  }
+  /** Of the daemon: its sockets and its state. */
+  readonly #home: string;
+  /** Unless the command line says otherwise: a configuration may not go without. */
+  readonly isolation: Isolation | null;
 
-  private constructor(secrets: JobSecrets, env: Environment, auditOut: string | null) {
+  private constructor(config: Config, secrets: JobSecrets, env: Environment, auditOut: string | null) {
+    this.isolation = config.agent.isolation === 'none' ? 'auto' : null;
     this.#secrets = secrets;
     this.#env = env;
     this.#auditOut = auditOut;
-    this.home = makeHome();
+    this.#home = makeHome();
   }
 
   /**
@@ -152,18 +146,30 @@ export class CiJob {
     const secrets = await readSecrets(options, env);
     checkNames(secrets);
     checkGiven(config, secrets);
-    return new CiJob(secrets, env, auditOut);
+    return new CiJob(config, secrets, env, auditOut);
   }
 
   /** A daemon of the job's own; from here on this process has the values no more. */
   async daemon(config: Config, choice: DaemonChoice): Promise<FoundDaemon> {
-    const found = await privateDaemon(choice, this.home, {
-      env: { ...process.env, XDG_STATE_HOME: this.home },
+    const found = await privateDaemon(choice, this.#home, {
+      env: { ...process.env, XDG_STATE_HOME: this.#home },
       secrets: packSecrets(this.#secrets.values),
       ...(this.#auditOut === null ? {} : { auditOut: this.#auditOut }),
     });
     for (const name of [...this.#secrets.variables, ...referencedVariables(config)]) forgetVariable(name);
     return { client: found.client, release: () => this.#end(found) };
+  }
+
+  /** For the sandbox: in it our own directories are those of the job, and no others are made. */
+  get callerEnv(): Environment {
+    const home = this.#home;
+    return { ...process.env, XDG_STATE_HOME: home, XDG_CONFIG_HOME: home, XDG_RUNTIME_DIR: home };
+  }
+
+  /** The paths of the command line, and those where secrets are. */
+  hiding({ rw, ro, hide }: PathChoice): PathChoice {
+    const others = [stateDirectory(this.#env), runtimeDirectory(this.#env)].filter(existsSync);
+    return { rw, ro, hide: [...hide, this.#home, ...this.#secrets.files, ...others] };
   }
 
   /** What the agent is to have of our environment as it was; {@link clear} refuses what holds a secret. */
@@ -176,35 +182,39 @@ export class CiJob {
    * @throws {Failure} when there is a secret in it; each place was said on standard error
    */
   async clear(client: ControlClient, start: Start): Promise<void> {
+    const { session, agent, sandbox } = start;
     const skipped = new Skipped();
-    const budget = new Budget(() => performance.now());
-    const base = process.cwd();
-    const git = gitFiles(base, this.#env).filter((path) => !start.hidden(path));
+    const base = agent.directory;
+    const sight = sightOf(agent, sandbox.mechanism);
+    const git = gitFiles(base, this.#env).filter(sight.sees);
     const hintFor = (path: string): string => this.#hintFor(path, git);
-    const items = this.#items(start, git, { budget, skipped, base, hintFor });
-    const { findings, tooShort } = await lookAt(client, start.session, items);
-    const exposed = [...findings, ...gitFindings(git, base), ...this.#openFiles(start, base)];
+    const budget = new Budget(() => performance.now());
+    const looking = { budget, skipped, base, hintFor, sees: sight.sees };
+    const { findings, tooShort } = await lookAt(client, session, this.#items(start, sight, git, looking));
+    const exposed = [...findings, ...gitFindings(git, base), ...this.#openFiles(sight, base)];
     for (const label of tooShort) skipped.add('secrets that are too short', label);
-    if (exposed.length > 0) return this.#refuse(client, start.session, exposed);
+    if (exposed.length > 0) return this.#refuse(client, session, exposed);
     const counts = skipped.counts();
-    const { key, seq } = await client.stateCleared(start.session, {
-      isolation: start.isolation,
-      skipped: counts,
-    });
+    const { key, seq } = await client.stateCleared(session, { isolation: sandbox.level, skipped: counts });
     say(`the agent starts clean: record ${seq} of the audit log, signed by ${key}`);
     if (Object.keys(counts).length > 0) say(`not looked at: ${visible(skipped.describe())}`);
     if (this.#auditOut === null) say('the audit log is not kept: --audit-out DIRECTORY keeps it');
   }
 
-  *#items(start: Start, git: readonly string[], looking: Looking): Generator<Item> {
-    for (const [name, value] of Object.entries(start.env))
+  *#items(
+    { agent, mcpConfig }: Start,
+    sight: Sight,
+    git: readonly string[],
+    looking: Looking,
+  ): Generator<Item> {
+    for (const [name, value] of Object.entries(agent.env))
       yield {
         kind: 'variable',
         place: `variable ${name} of the agent`,
         bytes: Buffer.from(value),
         hint: `do not hand it over: leave out --env ${name}, and what matches it under agent.env`,
       };
-    for (const [index, argument] of start.argv.entries())
+    for (const [index, argument] of [agent.command, ...agent.args].entries())
       yield {
         kind: 'argument',
         place: index === 0 ? 'the command of the agent' : `argument ${index} of the agent`,
@@ -214,17 +224,16 @@ export class CiJob {
     yield {
       kind: 'file',
       place: 'mcp-config.json',
-      bytes: Buffer.from(start.mcpConfig),
+      bytes: Buffer.from(mcpConfig),
       hint: 'ostiary config check',
     };
     const places = configPlaces(this.#env);
     for (const path of [...git, ...places.files]) {
-      const item = start.hidden(path) ? null : fileItem(path, looking);
+      const item = sight.sees(path) ? fileItem(path, looking) : null;
       if (item !== null) yield item;
     }
-    for (const root of [...start.workspaces, ...places.directories])
-      if (!start.hidden(root)) yield* filesBelow(root, looking);
-    if (!start.sandboxed) yield* processItems();
+    for (const root of outermost([...sight.roots, ...places.directories])) yield* filesBelow(root, looking);
+    yield* processItems(sight.processes);
   }
 
   #hintFor(path: string, git: readonly string[]): string {
@@ -234,9 +243,9 @@ export class CiJob {
   }
 
   /** Files of secrets that the agent could open. */
-  #openFiles({ hidden }: Start, base: string): Finding[] {
+  #openFiles({ sees }: Sight, base: string): Finding[] {
     return this.#secrets.files
-      .filter((path) => !hidden(path) && existsSync(path))
+      .filter((path) => sees(path) && existsSync(path))
       .map((path) => ({
         place: placeOf(path, base),
         label: 'the file of a secret',

@@ -20,15 +20,17 @@ function nameOf(pid: string): string {
   return read(pid, 'comm')?.toString().trim() ?? '?';
 }
 
-export function* processItems(): Generator<Item> {
-  if (process.platform !== 'linux') return;
+/** Files of proc(5), and what they are. */
+const files = { environ: 'environment', cmdline: 'command line' } as const;
+
+export type ProcessFile = keyof typeof files;
+
+export function* processItems(readable: readonly ProcessFile[]): Generator<Item> {
+  if (process.platform !== 'linux' || readable.length === 0) return;
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)))
-    for (const [file, what] of [
-      ['environ', 'environment'],
-      ['cmdline', 'command line'],
-    ] as const) {
+    for (const file of readable) {
       const bytes = read(pid, file);
       if (bytes === null || bytes.length === 0) continue;
-      yield { kind: 'process', place: `${what} of process ${pid} (${nameOf(pid)})`, bytes, hint };
+      yield { kind: 'process', place: `${files[file]} of process ${pid} (${nameOf(pid)})`, bytes, hint };
     }
 }

@@ -74,6 +74,12 @@ function readSecretFile(path: string): Buffer {
   }
 }
 
+/** Standard input is nobody's any more: what is started later could rewind a file, and read the secrets again. */
+function closeStdin(): void {
+  closeSync(0);
+  if (openSync('/dev/null', constants.O_RDONLY) !== 0) throw new Error('descriptor 0 was not free');
+}
+
 async function readStdin(): Promise<Map<string, Buffer>> {
   if (process.stdin.isTTY)
     throw new Failure('usage', '--secrets-stdin: standard input is a terminal', {
@@ -89,6 +95,7 @@ async function readStdin(): Promise<Map<string, Buffer>> {
   }
   const bytes = Buffer.concat(chunks);
   for (const chunk of chunks) chunk.fill(0);
+  closeStdin();
   try {
     return parseSecrets(bytes);
   } finally {

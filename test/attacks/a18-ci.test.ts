@@ -102,7 +102,8 @@ const AGENT = `
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 const { command, args } = Object.values(JSON.parse(fs.readFileSync(process.env.OSTIARY_MCP_CONFIG)).mcpServers)[0];
-const shim = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+const [tool, names, main] = process.argv.slice(1);
+const shim = spawn(command ?? process.execPath, args ?? [main, 'connect', 'placed'], { stdio: ['pipe', 'pipe', 'inherit'] });
 const send = (id, method, params) => shim.stdin.write(JSON.stringify({ jsonrpc: '2.0', id, method, params }) + '\\n');
 let text = '';
 const answer = (id) => new Promise((resolve) => {
@@ -117,9 +118,9 @@ const answer = (id) => new Promise((resolve) => {
 shim.stdout.on('data', (chunk) => { text += chunk; });
 send(1, 'initialize', { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'a', version: '0' } });
 await answer(1);
-send(2, 'tools/call', { name: process.argv[1], arguments: {} });
+send(2, 'tools/call', { name: tool, arguments: {} });
 const called = await answer(2);
-const needle = 'canary-' + process.argv[2];
+const needle = 'canary-' + names;
 const found = [];
 for (const pid of fs.readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name)))
   for (const file of ['environ', 'cmdline'])
@@ -133,7 +134,7 @@ shim.stdin.end();
 /** @param names what the names of the canaries begin with */
 const agent = (tool: string, names: string): string[] => [
   ...[process.execPath, '--input-type=module', '-e', AGENT],
-  ...[tool, names],
+  ...[tool, names, mainFile],
 ];
 
 interface Said {
@@ -267,7 +268,7 @@ describe('A18 a CI job', { skip, concurrency: 2 }, () => {
       const job = new Job(t, { upstreams: { placed: { ...placed, fds: {} } } });
       const line = [
         `printf 'file=%s\\n' "$TOKEN" |`,
-        '"$0" "$1" run --ci --isolation "$2" --secrets-stdin --audit-out "$3" -- "$0" --input-type=module -e "$4" facts above; exit $?',
+        '"$0" "$1" run --ci --isolation "$2" --secrets-stdin --audit-out "$3" -- "$0" --input-type=module -e "$4" facts above "$1"; exit $?',
       ].join(' ');
       const args = ['-c', line, process.execPath, mainFile, isolation, job.auditOut, AGENT];
       const shell = job.spawn('/bin/sh', args, { TOKEN: secret.value });

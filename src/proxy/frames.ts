@@ -23,11 +23,12 @@ export interface Text {
 
 const HEADER = 5;
 
-export function frame({ kind, bytes }: Text): Buffer {
+/** What is sent of a text: its header, and its own bytes. */
+export function frame({ kind, bytes }: Text): [header: Buffer, bytes: Buffer] {
   const header = Buffer.alloc(HEADER);
   header.writeUInt8(textKinds.indexOf(kind), 0);
   header.writeUInt32BE(bytes.length, 1);
-  return Buffer.concat([header, bytes]);
+  return [header, bytes];
 }
 
 /** @throws {Failure} for a stream that is none of {@link frame}s, or breaks off */

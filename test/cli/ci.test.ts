@@ -222,7 +222,7 @@ describe('texts on their way to be compared', () => {
       .map(([kind, bytes]) => ({ kind, bytes: Buffer.from(bytes) }));
     await fc.assert(
       fc.asyncProperty(fc.array(text), fc.integer({ min: 1, max: 9 }), async (sent: Text[], size) => {
-        const bytes = Buffer.concat(sent.map(frame));
+        const bytes = Buffer.concat(sent.flatMap(frame));
         const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>
           bytes.subarray(index * size, (index + 1) * size),
         );
@@ -235,7 +235,7 @@ describe('texts on their way to be compared', () => {
   });
 
   test('half a text and a wrong kind are refused', async () => {
-    const whole = frame({ kind: 'file', bytes: Buffer.from('abc') });
+    const whole = Buffer.concat(frame({ kind: 'file', bytes: Buffer.from('abc') }));
     for (const bytes of [whole.subarray(0, -1), whole.subarray(0, 3), Buffer.from([9, 0, 0, 0, 0])])
       await assert.rejects(async () => {
         for await (const _ of unframe(Readable.from([bytes])));
@@ -253,7 +253,10 @@ describe('texts on their way to be compared', () => {
     const { id } = await daemon().newSession({ label: 'x' });
     const facts = { isolation: 'level L0', skipped: {} };
     const look = (...sent: string[]) =>
-      control.lookAt(id, Readable.from(sent.map((one) => frame({ kind: 'file', bytes: Buffer.from(one) }))));
+      control.lookAt(
+        id,
+        Readable.from(sent.flatMap((one) => frame({ kind: 'file', bytes: Buffer.from(one) }))),
+      );
     await assert.rejects(control.stateCleared(id, facts), /not found to be clean/);
     assert.deepEqual(await look('a', `b\nc ${secret.value} ${secret.value}\n`), {
       exposed: [{ text: 1, line: 2, label: 'vault:look' }],

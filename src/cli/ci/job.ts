@@ -26,7 +26,7 @@ import { type Finding, type Item, Skipped } from './item.ts';
 import { lookAt } from './look.ts';
 import { processItems } from './processes.ts';
 import { type JobSecrets, readSecrets, type SecretOptions } from './secrets.ts';
-import { outermost, type Sight, sightOf } from './sight.ts';
+import { outermost, realPath, type Sight, sightOf } from './sight.ts';
 
 export interface CiOptions extends SecretOptions {
   readonly ci?: boolean;
@@ -184,9 +184,9 @@ export class CiJob {
   async clear(client: ControlClient, start: Start): Promise<void> {
     const { session, agent, sandbox } = start;
     const skipped = new Skipped();
-    const base = agent.directory;
+    const base = realPath(agent.directory);
     const sight = sightOf(agent, sandbox.mechanism);
-    const git = gitFiles(base, this.#env).filter(sight.sees);
+    const git = gitFiles(base, this.#env).filter((path) => sight.sees(realPath(path)));
     const hintFor = (path: string): string => this.#hintFor(path, git);
     const budget = new Budget(() => performance.now());
     const looking = { budget, skipped, base, hintFor, sees: sight.sees };
@@ -229,10 +229,11 @@ export class CiJob {
     };
     const places = configPlaces(this.#env);
     for (const path of [...git, ...places.files]) {
-      const item = sight.sees(path) ? fileItem(path, looking) : null;
+      const item = sight.sees(realPath(path)) ? fileItem(path, looking) : null;
       if (item !== null) yield item;
     }
-    for (const root of outermost([...sight.roots, ...places.directories])) yield* filesBelow(root, looking);
+    for (const root of outermost([...sight.roots, ...places.directories]))
+      yield* filesBelow(realPath(root), looking);
     yield* processItems(sight.processes);
   }
 
@@ -245,7 +246,7 @@ export class CiJob {
   /** Files of secrets that the agent could open. */
   #openFiles({ sees }: Sight, base: string): Finding[] {
     return this.#secrets.files
-      .filter((path) => sees(path) && existsSync(path))
+      .filter((path) => sees(realPath(path)) && existsSync(path))
       .map((path) => ({
         place: placeOf(path, base),
         label: 'the file of a secret',

@@ -7,6 +7,7 @@ import { isWithin, ruleFor } from '../../agents/sandbox/view.ts';
 import type { ProcessFile } from './processes.ts';
 
 export interface Sight {
+  /** Of a path without links. */
   readonly sees: (path: string) => boolean;
   /** Directories that it works in, or was given: all below them is looked at. */
   readonly roots: readonly string[];
@@ -14,9 +15,10 @@ export interface Sight {
   readonly processes: readonly ProcessFile[];
 }
 
-function realPath(path: string): string {
+/** As it is where it does not lead anywhere. */
+export function realPath(path: string): string {
   try {
-    return realpathSync(path);
+    return realpathSync.native(path);
   } catch {
     return path;
   }
@@ -34,7 +36,7 @@ export function sightOf(agent: SandboxedAgent, mechanism: Mechanism): Sight {
   );
   return {
     sees: (path) => {
-      const access = ruleFor(realPath(path), rules)?.access;
+      const access = ruleFor(path, rules)?.access;
       return access !== 'hidden' && access !== 'private';
     },
     roots: [directory, ...given.map(({ path }) => path)],

@@ -93,6 +93,12 @@ async function peerOf(socket: Socket, kind: 'tcp' | 'session'): Promise<Peer | n
   return peer === null ? null : { ...peer, via: 'unix' };
 }
 
+/** `null` when it cannot be cleaned with certainty. */
+function scrubbed(scrubber: Scrubber, text: string): string | null {
+  const clean = scrubber.scrubText(Buffer.from(text));
+  return clean.outcome === 'withheld' ? null : clean.bytes.toString();
+}
+
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #policy: Policy;
@@ -127,12 +133,10 @@ export class Daemon {
     this.#lock = lockRuntime(privateDirectory(options.runtimeDirectory));
     privateDirectory(options.stateDirectory);
     const scrubber = new Scrubber();
-    this.#log = createLog(options.writeLog, (line) => {
-      const clean = scrubber.scrubText(Buffer.from(line));
-      return clean.outcome === 'withheld'
-        ? '{"msg":"a line that could not be redacted"}\n'
-        : clean.bytes.toString();
-    });
+    this.#log = createLog(
+      options.writeLog,
+      (line) => scrubbed(scrubber, line) ?? '{"msg":"a line that could not be redacted"}\n',
+    );
     this.#auditLog = AuditLog.open(auditFile(options.stateDirectory));
     this.#audit = new Audit(this.#auditLog, (error) =>
       this.#log.error({ err: error }, 'audit record not written'),
@@ -234,6 +238,7 @@ export class Daemon {
         fetchSecrets: () => this.#fetchSecrets(),
         known: () => this.#broker.knownLabels(),
         locate: (bytes) => this.#broker.locate(bytes),
+        scrub: (text) => scrubbed(scrubber, text) ?? 'a place that cannot be shown',
         agentOf: (id) => this.#sessions.list().find((session) => session.id === id)?.label ?? null,
         record: (event) => this.#audit.record(event),
         signer: this.#signer,

@@ -118,9 +118,10 @@ export class ControlClient {
     return this.#json('POST', `/v1/sessions/${encodeURIComponent(session)}/cleared`, facts);
   }
 
-  /** Records that this session's agent is not started. */
-  stateRefused(session: string, exposed: readonly NamedExposure[]): Promise<void> {
-    return this.#json('POST', `/v1/sessions/${encodeURIComponent(session)}/refused`, { exposed });
+  /** Records that this session's agent is not started. The places come back as they may be shown. */
+  async stateRefused(session: string, exposed: readonly NamedExposure[]): Promise<readonly NamedExposure[]> {
+    const path = `/v1/sessions/${encodeURIComponent(session)}/refused`;
+    return (await this.#json<{ exposed: NamedExposure[] }>('POST', path, { exposed })).exposed;
   }
 
   auditHead(): Promise<{ seq: number; hash: string }> {

@@ -24,6 +24,8 @@ export interface ClearancePorts {
   /** By label; `redactable: false` is too short to be looked for. */
   readonly known: () => readonly { readonly label: string; readonly redactable: boolean }[];
   readonly locate: (bytes: Buffer) => readonly Hit[] | 'too much';
+  /** With a mark in the place of each secret. */
+  readonly scrub: (text: string) => string;
   /** The label of an open session; `null` when there is none of this id. */
   readonly agentOf: (session: string) => string | null;
   readonly record: (event: AuditEvent) => Promise<void>;
@@ -129,12 +131,21 @@ export class Clearance {
     return this.#ports.signer.key;
   }
 
-  /** Records that the agent was not started, and why. */
-  async refuse(session: string, places: readonly NamedExposure[]): Promise<void> {
+  /**
+   * Records that the agent was not started, and why.
+   * @returns the same places, fit to be shown: the name of a file may hold a secret, too
+   */
+  async refuse(session: string, exposed: readonly NamedExposure[]): Promise<readonly NamedExposure[]> {
     const agent = this.#agentOf(session);
     this.#looked.delete(session);
-    const exposed = places.map(({ place, label }) => `${place}: ${label}`);
-    await this.#ports.record({ event: 'agent.refused', session, agent, exposed });
+    const clean = exposed.map(({ place, label }) => ({ place: this.#ports.scrub(place), label }));
+    await this.#ports.record({
+      event: 'agent.refused',
+      session,
+      agent,
+      exposed: clean.map(({ place, label }) => `${place}: ${label}`),
+    });
+    return clean;
   }
 
   #agentOf(session: string): string {

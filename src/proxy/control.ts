@@ -141,8 +141,7 @@ function routes(ports: ControlPorts): Routes<Handler> {
     const { exposed } = sent.fields;
     if (!Array.isArray(exposed) || !exposed.every(isNamedExposure))
       return sendRefused(response, refuse('bad_message', 'expected "exposed" to be places and labels'));
-    await ports.clearance.refuse(decodeURIComponent(id), exposed);
-    response.writeHead(204).end();
+    send(response, { exposed: await ports.clearance.refuse(decodeURIComponent(id), exposed) });
   };
   return new Routes<Handler>()
     .on('POST', '/v1/sessions/:id/look', look)

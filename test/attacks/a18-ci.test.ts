@@ -252,7 +252,10 @@ describe('A18 a CI job', { skip, concurrency: 2 }, () => {
         ),
       ]),
     );
+    assert.match(result.stderr, /^ostiary: the name of named-\[redacted vault:file\]: holds vault:file$/m);
     assert.match(result.stderr, /persist-credentials: false/);
+    const { stdout, stderr } = result;
+    assert.deepEqual(scanForLeaks([token, basic], { files: [job.auditOut], texts: [stdout, stderr] }), []);
     const events = job.records();
     assert.deepEqual(
       events.filter(({ event }) => String(event).startsWith('agent.')).map(({ event }) => event),

@@ -255,12 +255,14 @@ export class CiJob {
   }
 
   async #refuse(client: ControlClient, session: string, exposed: readonly Finding[]): Promise<never> {
-    for (const { place, label, hint } of exposed)
-      process.stderr.write(`ostiary: ${visible(place)}: holds ${visible(label)}\n  try: ${hint}\n`);
-    await client.stateRefused(
+    const shown = await client.stateRefused(
       session,
       exposed.map(({ place, label }) => ({ place, label })),
     );
+    for (const [index, { place, label }] of shown.entries())
+      process.stderr.write(
+        `ostiary: ${visible(place)}: holds ${visible(label)}\n  try: ${exposed[index]?.hint}\n`,
+      );
     throw new Failure('exposed', 'the agent was not started: it could read a secret', {
       hint: 'mend the places above, and run it again',
     });

@@ -66,7 +66,7 @@ async function acceptCi(script: string): Promise<Record<string, unknown>> {
   const options = command.opts();
   assert.equal(options.ci, true);
   assert.ok(options.auditOut);
-  assert.deepEqual(command.args, ['node', 'examples/agent.mjs']);
+  assert.deepEqual(command.args, ['node', 'scripts/agent.mjs']);
   return options;
 }
 

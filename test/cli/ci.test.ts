@@ -275,12 +275,12 @@ describe('texts on their way to be compared', () => {
 
 describe('what is asked for in vain', { concurrency: 3 }, () => {
   const home = new Home({ after });
-  home.configure({ placed: { ...fixtureServer('placed'), secrets: { A: 'vault:a', B: 'vault:b' } } });
+  home.configure({ placed: { ...fixtureServer('placed'), secrets: { A: 'vault:a', B: 'env:B_TOKEN' } } });
 
   for (const [args, code, message] of [
     [['--secret-env', 'A'], 2, /need --ci\n/],
     [['--ci', '--secret-env', 'MISSING'], 5, /^ostiary: variable MISSING is not set, or empty\n/],
-    [['--ci'], 5, /^ostiary: not given to this job: a, b\n {2}try: --secret a=file:PATH/],
+    [['--ci'], 5, /^ostiary: not given to this job: a, B_TOKEN\n {2}try: --secret a=file:PATH/],
     [['--ci', '--audit-out', '.'], 2, /--audit-out: expected a new or empty directory\n/],
     [['--ci', '--secret', 'a b=env:HOME', '--secret-env', 'HOME'], 2, /expected names of secrets/],
   ] as const)

@@ -70,15 +70,25 @@ function say(line: string): void {
   process.stderr.write(`ostiary: ${line}\n`);
 }
 
-/** @throws {Failure} unless each secret of the vault that upstreams need was given: a job has no vault */
-function checkGiven(config: Config, { values }: JobSecrets): void {
-  const missing = credentialRefs(config).flatMap((ref) =>
-    ref.source === 'vault' && !values.has(ref.name) ? [ref.name] : [],
-  );
-  if (missing.length === 0) return;
-  throw new Failure('credential', `not given to this job: ${[...new Set(missing)].join(', ')}`, {
-    hint: `--secret ${missing[0]}=file:PATH, --secret ${missing[0]}=env:VARIABLE, or a line ${missing[0]}=… for --secrets-stdin`,
+/** @throws {Failure} unless each secret that upstreams need was given, or is in a variable: a job has no vault */
+function checkGiven(config: Config, { values }: JobSecrets, env: Environment): void {
+  const missing = credentialRefs(config).flatMap((ref) => {
+    const has =
+      (ref.source !== 'vault' && ref.source !== 'env') ||
+      values.has(ref.name) ||
+      (ref.source === 'env' && (env[ref.name] ?? '') !== '');
+    return has ? [] : [ref.name];
   });
+  const [name] = missing;
+  if (name === undefined) return;
+  throw new Failure('credential', `not given to this job: ${[...new Set(missing)].join(', ')}`, {
+    hint: `--secret ${name}=file:PATH, --secret ${name}=env:VARIABLE, or a line ${name}=… for --secrets-stdin`,
+  });
+}
+
+/** A file may be looked at for several reasons. */
+function unique(findings: readonly Finding[]): Finding[] {
+  return [...new Map(findings.map((one) => [`${one.place}\n${one.label}`, one])).values()];
 }
 
 function checkNames({ values }: JobSecrets): void {
@@ -145,7 +155,7 @@ export class CiJob {
     const env = { ...process.env };
     const secrets = await readSecrets(options, env);
     checkNames(secrets);
-    checkGiven(config, secrets);
+    checkGiven(config, secrets, env);
     return new CiJob(config, secrets, env, auditOut);
   }
 
@@ -191,7 +201,7 @@ export class CiJob {
     const budget = new Budget(() => performance.now());
     const looking = { budget, skipped, base, hintFor, sees: sight.sees };
     const { findings, tooShort } = await lookAt(client, session, this.#items(start, sight, git, looking));
-    const exposed = [...findings, ...gitFindings(git, base), ...this.#openFiles(sight, base)];
+    const exposed = unique([...findings, ...gitFindings(git, base), ...this.#openFiles(sight, base)]);
     for (const label of tooShort) skipped.add('secrets that are too short', label);
     if (exposed.length > 0) return this.#refuse(client, session, exposed);
     const counts = skipped.counts();

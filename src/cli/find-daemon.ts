@@ -160,22 +160,29 @@ export async function spawnDaemon(
   return { ready: JSON.parse(line) as Ready, pid: child.pid as number, lifeline, exited };
 }
 
+/** Removes what a private daemon left behind, unless it lives: then it holds the lock in it. */
+function removeIfStale(path: string): void {
+  const stats = lstatSync(path);
+  const ours = stats.isDirectory() && stats.uid === process.getuid?.();
+  if (!ours || Date.now() - stats.mtimeMs < limits.daemonStartMs) return;
+  const lock = openSync(join(path, 'daemon.lock'), 'a', 0o600);
+  const stale = tryLockFile(lock);
+  if (stale) {
+    rmSync(path, { recursive: true, force: true });
+    unlockFile(lock);
+  }
+  closeSync(lock);
+}
+
 /** Removes directories of private daemons that were killed before they could do so. */
 export function removeStale(directory: string, prefix: string): void {
-  for (const name of readdirSync(directory)) {
-    const path = join(directory, name);
-    if (!name.startsWith(prefix)) continue;
-    const stats = lstatSync(path);
-    const ours = stats.isDirectory() && stats.uid === process.getuid?.();
-    if (!ours || Date.now() - stats.mtimeMs < limits.daemonStartMs) continue;
-    const lock = openSync(join(path, 'daemon.lock'), 'a', 0o600);
-    const stale = tryLockFile(lock);
-    if (stale) {
-      rmSync(path, { recursive: true, force: true });
-      unlockFile(lock);
+  for (const name of readdirSync(directory).filter((one) => one.startsWith(prefix)))
+    try {
+      removeIfStale(join(directory, name));
+    } catch (error) {
+      // Its own daemon removed it meanwhile.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }
-    closeSync(lock);
-  }
 }
 
 /**

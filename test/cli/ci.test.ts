@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import { Budget, filesBelow, type Looking } from '../../src/cli/ci/files.ts';
 import { credentialIn, gitFiles, gitFindings } from '../../src/cli/ci/git.ts';
 import { Skipped } from '../../src/cli/ci/item.ts';
-import { readSecrets, type SecretOptions } from '../../src/cli/ci/secrets.ts';
+import { consumed, readSecrets, type SecretOptions } from '../../src/cli/ci/secrets.ts';
 import { parseSecrets } from '../../src/cli/ci/secrets-text.ts';
 import { packSecrets, unpackSecrets } from '../../src/cli/handover.ts';
 import { GivenSecrets } from '../../src/credentials/given.ts';
@@ -74,19 +74,18 @@ describe('secrets of a job', () => {
 
   const none: SecretOptions = { secret: [], secretEnv: [] };
 
-  test('files and variables; files go when they are consumed, and stay when something is missing', async (t) => {
+  test('files and variables; files go when they are consumed', async (t) => {
     const path = write(join(directory(t), 'token'), 'canary-file\n');
     const env = { TOKEN: 'canary-env', EMPTY: '' };
-    const options = { secret: [`a=file:${path}`, 'b=env:TOKEN'], secretEnv: ['TOKEN'], consume: true };
+    const options = { secret: [`a=file:${path}`, 'b=env:TOKEN'], secretEnv: ['TOKEN'] };
     await assert.rejects(
       readSecrets({ ...options, secretEnv: ['EMPTY'] }, env),
       refuses('credential', /^variable EMPTY is not set, or empty/, 'canary'),
     );
-    const kept = await readSecrets({ ...options, consume: false }, env);
-    assert.deepEqual(kept.files, [path]);
     const read = await readSecrets(options, env);
     assert.deepEqual(texts(read.values), { a: 'canary-file', b: 'canary-env', TOKEN: 'canary-env' });
-    assert.deepEqual([read.variables, read.files], [['TOKEN', 'TOKEN'], []]);
+    assert.deepEqual([read.variables, read.files], [['TOKEN', 'TOKEN'], [path]]);
+    assert.deepEqual(consumed(read).files, []);
     await assert.rejects(
       readSecrets(options, env),
       refuses('credential', /^the file of a secret cannot be read: ENOENT/, 'canary'),

@@ -1,5 +1,5 @@
 /** `run --ci`: a job's secrets go into the memory of a daemon of its own, and the agent is started clean or not at all. */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
@@ -25,7 +25,7 @@ import { gitFiles, gitFindings, gitHint } from './git.ts';
 import { type Finding, type Item, Skipped } from './item.ts';
 import { lookAt } from './look.ts';
 import { processItems } from './processes.ts';
-import { type JobSecrets, readSecrets, type SecretOptions } from './secrets.ts';
+import { consumed, type JobSecrets, readSecrets, type SecretOptions } from './secrets.ts';
 import { outermost, realPath, type Sight, sightOf } from './sight.ts';
 
 export interface CiOptions extends SecretOptions {
@@ -113,9 +113,7 @@ const PREFIX = 'ostiary-ci-';
 function makeHome(): string {
   const parent = realpathSync(tmpdir());
   removeStale(parent, PREFIX);
-  const directory = mkdtempSync(join(parent, PREFIX));
-  chmodSync(directory, 0o700);
-  return directory;
+  return mkdtempSync(join(parent, PREFIX));
 }
 
 export class CiJob {
@@ -156,7 +154,7 @@ export class CiJob {
     const secrets = await readSecrets(options, env);
     checkNames(secrets);
     checkGiven(config, secrets, env);
-    return new CiJob(config, secrets, env, auditOut);
+    return new CiJob(config, options.consume === true ? consumed(secrets) : secrets, env, auditOut);
   }
 
   /** A daemon of the job's own; from here on this process has the values no more. */

@@ -13,7 +13,7 @@ export interface SecretOptions {
   /** Names of variables, which are names of secrets too. */
   readonly secretEnv: readonly string[];
   readonly secretsStdin?: boolean;
-  /** Delete the files. */
+  /** Delete the files: see {@link consumed}. */
   readonly consume?: boolean;
 }
 
@@ -103,7 +103,7 @@ async function readStdin(): Promise<Map<string, Buffer>> {
   }
 }
 
-/** @throws {Failure} naming the secret, variable, file or line, never a value; no file is deleted then */
+/** @throws {Failure} naming the secret, variable, file or line, never a value */
 export async function readSecrets(options: SecretOptions, env: Environment): Promise<JobSecrets> {
   const values = new Map<string, Buffer>();
   const add = (name: string, value: Buffer): void => {
@@ -125,7 +125,11 @@ export async function readSecrets(options: SecretOptions, env: Environment): Pro
       variables.push(source.variable);
     }
   if (options.secretsStdin === true) for (const [name, value] of await readStdin()) add(name, value);
-  if (options.consume !== true) return { values, variables, files };
+  return { values, variables, files };
+}
+
+/** Deletes the files. */
+export function consumed({ values, variables, files }: JobSecrets): JobSecrets {
   for (const path of new Set(files)) unlinkSync(path);
   return { values, variables, files: [] };
 }

@@ -126,6 +126,7 @@ async function run(command: string, args: readonly string[], options: RunOptions
     const path = resolve(options.configOut ?? join(dirname(socket), 'mcp-config.json'));
     writeNew(path, text);
     configFile = path;
+    watchdog.guardFile(path);
     if (options.quiet !== true) process.stderr.write(`ostiary: ${sandbox.level}\n`);
     const agent: SandboxedAgent = {
       command,
@@ -144,7 +145,10 @@ async function run(command: string, args: readonly string[], options: RunOptions
   } finally {
     over = true;
     lease?.release();
-    if (configFile !== null) rmSync(configFile, { force: true });
+    if (configFile !== null) {
+      rmSync(configFile, { force: true });
+      watchdog.releaseFile(configFile);
+    }
     opening.then(
       (sandbox) => sandbox.close(),
       () => {},

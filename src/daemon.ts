@@ -6,14 +6,16 @@ import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { evaluate, type Policy } from './auth/policy.ts';
 import { type Caller, type Peer, SESSION_ID_LENGTH, Sessions } from './auth/session.ts';
-import { placementsOf, usesVault } from './config/credentials.ts';
+import { credentialRefs, placementsOf, usesVault } from './config/credentials.ts';
+import { secretVariablesOf } from './config/oauth.ts';
 import type { Config } from './config/types.ts';
 import { Broker } from './credentials/broker.ts';
+import type { GivenSecrets } from './credentials/given.ts';
 import { Helpers } from './credentials/helpers.ts';
 import { keychainFor } from './credentials/keychain/keychain.ts';
 import type { Logins } from './credentials/oauth/logins.ts';
 import { openLogins } from './credentials/oauth/open.ts';
-import { formatCredentialRef } from './credentials/ref.ts';
+import { type CredentialRef, formatCredentialRef } from './credentials/ref.ts';
 import { Scrubber } from './credentials/scrubber.ts';
 import { Vault } from './credentials/vault.ts';
 import type { Unlock } from './credentials/vault-key.ts';
@@ -26,7 +28,10 @@ import { Watchdog } from './os/watchdog.ts';
 import { auditFile, controlSocket, version } from './paths.ts';
 import { AgentSessions } from './proxy/agent-sessions.ts';
 import { Audit } from './proxy/audit/audit.ts';
+import { copyLog } from './proxy/audit/copy.ts';
+import { Signer } from './proxy/audit/signature.ts';
 import { AuditLog } from './proxy/audit/writer.ts';
+import { Clearance } from './proxy/clearance.ts';
 import { controlServer, type SessionReport, type SessionWish } from './proxy/control.ts';
 import { Conversation, type ConversationPorts } from './proxy/conversation.ts';
 import { Desk } from './proxy/desk.ts';
@@ -52,6 +57,10 @@ export interface DaemonOptions {
   readonly env: NodeJS.ProcessEnv;
   /** How the vault is opened. */
   readonly unlock: Unlock;
+  /** Come before the vault and `env`, and are kept in memory alone. */
+  readonly given?: GivenSecrets;
+  /** Where the audit log is copied to at the end: an empty directory. */
+  readonly auditCopy?: string;
   /** What {@link harden} found to be in force. */
   readonly hardening: HardeningReport;
   /** Takes log lines, already scrubbed. */
@@ -87,6 +96,12 @@ async function peerOf(socket: Socket, kind: 'tcp' | 'session'): Promise<Peer | n
   return peer === null ? null : { ...peer, via: 'unix' };
 }
 
+/** `null` when it cannot be cleaned with certainty. */
+function scrubbed(scrubber: Scrubber, text: string): string | null {
+  const clean = scrubber.scrubText(Buffer.from(text));
+  return clean.outcome === 'withheld' ? null : clean.bytes.toString();
+}
+
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #policy: Policy;
@@ -95,6 +110,7 @@ export class Daemon {
   readonly #startedAt = Date.now();
   readonly #auditLog: AuditLog;
   readonly #audit: Audit;
+  readonly #signer = new Signer();
   readonly #watchdog: Watchdog;
   readonly #broker: Broker;
   readonly #logins: Logins;
@@ -122,12 +138,10 @@ export class Daemon {
     this.#lock = lockRuntime(privateDirectory(options.runtimeDirectory));
     privateDirectory(options.stateDirectory);
     const scrubber = new Scrubber();
-    this.#log = createLog(options.writeLog, (line) => {
-      const clean = scrubber.scrubText(Buffer.from(line));
-      return clean.outcome === 'withheld'
-        ? '{"msg":"a line that could not be redacted"}\n'
-        : clean.bytes.toString();
-    });
+    this.#log = createLog(
+      options.writeLog,
+      (line) => scrubbed(scrubber, line) ?? '{"msg":"a line that could not be redacted"}\n',
+    );
     this.#auditLog = AuditLog.open(auditFile(options.stateDirectory));
     this.#audit = new Audit(this.#auditLog, (error) =>
       this.#log.error({ err: error }, 'audit record not written'),
@@ -146,6 +160,7 @@ export class Daemon {
       vault: () => Vault.open(options.stateDirectory, options.unlock),
       keychain: keychainFor(env),
       env,
+      ...(options.given === undefined ? {} : { given: options.given }),
       helpers: new Helpers({
         helpers: config.helpers,
         spawn,
@@ -160,6 +175,7 @@ export class Daemon {
       logins: this.#logins,
       scrubber,
     });
+    for (const secret of options.given?.all(credentialRefs(config)) ?? []) this.#broker.learn(secret);
     this.#sessions = new Sessions({
       onEnd: (session, reason) => this.#agentSessions.ended(session, reason),
       limit: config.limits.sessions,
@@ -233,6 +249,15 @@ export class Daemon {
           .map((session) => ({ ...session, socket: this.#agentSessions.socketOf(session.id) })),
       endSession: (id, reason) => this.#sessions.end(id, reason),
       findSecrets: (variables) => this.#findSecrets(variables),
+      clearance: new Clearance({
+        fetchSecrets: () => this.#fetchSecrets(),
+        known: () => this.#broker.knownLabels(),
+        locate: (bytes) => this.#broker.locate(bytes),
+        scrub: (text) => scrubbed(scrubber, text) ?? 'a place that cannot be shown',
+        agentOf: (id) => this.#sessions.list().find((session) => session.id === id)?.label ?? null,
+        record: (event) => this.#audit.record(event),
+        signer: this.#signer,
+      }),
       auditHead: () => this.#auditLog.head(),
       shutdown: () => void this.stop('asked to'),
       peerOf: (socket) => peerOf(socket, 'session'),
@@ -474,6 +499,19 @@ export class Daemon {
     return entries.flatMap(([name], index) => (names.has(name) || held[index] !== null ? [name] : []));
   }
 
+  /** Every secret of the configuration, from whatever source: what cannot be had cannot be looked for. */
+  async #fetchSecrets(): Promise<void> {
+    const { config } = this.#options;
+    const identities = [...config.logins.values()]
+      .flatMap(secretVariablesOf)
+      .map((name): CredentialRef => ({ source: 'env', name }));
+    await Promise.all(
+      [...credentialRefs(config), ...identities].map((ref) =>
+        this.#broker.acquire(ref, { kind: 'redaction' }),
+      ),
+    );
+  }
+
   /** Logs an error that nobody expected, scrubbed, and ends. */
   crashed(error: unknown): void {
     this.#log.fatal({ err: error }, 'unexpected error');
@@ -484,6 +522,14 @@ export class Daemon {
   stop(reason: string): Promise<void> {
     this.#stopping ??= this.#stop(reason);
     return this.#stopping;
+  }
+
+  /** After the last record. */
+  #keepHead(): void {
+    const { stateDirectory, auditCopy } = this.#options;
+    const file = auditFile(stateDirectory);
+    this.#signer.keepHead(file, this.#auditLog.head());
+    if (auditCopy !== undefined) copyLog(file, auditCopy);
   }
 
   async #stop(reason: string): Promise<void> {
@@ -500,6 +546,7 @@ export class Daemon {
     try {
       await this.#auditLog.append({ event: 'daemon.stopped', pid: process.pid, reason });
       await this.#auditLog.close();
+      this.#keepHead();
     } catch (error) {
       this.#log.error({ err: error }, 'audit log not closed');
     }

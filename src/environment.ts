@@ -114,27 +114,15 @@ export function upstreamBase(env: Environment, tmpdir: string): Record<string, s
  */
 const allocator = { MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_MMAP_THRESHOLD_: '131072' };
 
-/**
- * What the daemon is started, and re-executes itself, with.
- * @param extraNames the variables that `env:` references of the configuration name
- */
-export function daemonEnvironment(env: Environment, extraNames: Iterable<string>): Record<string, string> {
-  const extra = [...extraNames].filter((name) => !steersRuntime(name));
-  const names = [
-    ...identity,
-    ...locale,
-    ...xdgHomes,
-    ...keychain,
-    ...credentials,
-    'OSTIARY_CONFIG',
-    ...extra,
-  ];
+/** What the daemon is started, and re-executes itself, with. */
+export function daemonEnvironment(env: Environment): Record<string, string> {
+  const names = [...identity, ...locale, ...xdgHomes, ...keychain, ...credentials, 'OSTIARY_CONFIG'];
   return { ...Object.fromEntries(pick(env, names)), PATH: fixedPath(), ...allocator };
 }
 
 /** Whether `env` is its own {@link daemonEnvironment}; hence true for whatever that function returned. */
-export function isCleanDaemonEnvironment(env: Environment, extraNames: Iterable<string>): boolean {
-  const clean = daemonEnvironment(env, extraNames);
+export function isCleanDaemonEnvironment(env: Environment): boolean {
+  const clean = daemonEnvironment(env);
   // macOS itself gives every process this one, whatever environment it was started with.
   const names = Object.keys(env).filter((name) => name !== '__CF_USER_TEXT_ENCODING');
   return (

@@ -88,6 +88,8 @@ export const exitCodes = {
   upstream: 7,
   /** The agent cannot be put into a sandbox, or not into the one that was asked for. */
   isolation: 8,
+  /** `run --ci`: a secret lies where the agent could read it, so the agent was not started. */
+  exposed: 9,
   /** The agent's command cannot be executed; as in a shell. */
   notExecutable: 126,
   /** The agent's command does not exist; as in a shell. */

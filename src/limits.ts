@@ -208,6 +208,19 @@ export const limits = {
   keychainPromptMs: 60 * second,
   /** Secrets are small: a certificate chain with its key is under 64 KiB. */
   secretBytes: 64 * KiB,
+  /** Secrets handed to `run --ci`; jobs have a handful. */
+  givenSecrets: 256,
+  /** A larger file is not looked at by `run --ci`: credentials are written into small ones. */
+  lookedAtBytes: 16 * MiB,
+  /** All files together, and how many: a monorepo with its packages has 200,000 files and 2 GiB. */
+  lookedAtTotalBytes: 4096 * MiB,
+  lookedAtFiles: 500_000,
+  /** Looking at them; a job should not wait longer for it. 100 MB take about a second. */
+  lookMs: 60 * second,
+  /** Places that one refusal names; who mends these runs it again. */
+  exposedPlaces: 20,
+  /** Files that include one another, as git's configuration files do. */
+  gitIncludes: 64,
   /** Shorter values also occur by chance; redacting them would shred answers, so they are reported instead. */
   redactableBytes: 8,
 

@@ -6,7 +6,8 @@ import { stateDirectory } from '../paths.ts';
 import { LogReader } from '../proxy/audit/follow.ts';
 import { type Head, headFile, peekHead } from '../proxy/audit/head.ts';
 import { asciiJson, isDigest, type ParsedLine } from '../proxy/audit/line.ts';
-import { RecordPrinter } from '../proxy/audit/text.ts';
+import { isKey, readSignedHead, signedHeadFile } from '../proxy/audit/signature.ts';
+import { describeStatement, RecordPrinter, visible } from '../proxy/audit/text.ts';
 import { type KeptHead, type Verified, verifyLog } from '../proxy/audit/verify.ts';
 
 export interface AuditPorts {
@@ -38,6 +39,11 @@ function parseHead(text: string): Head {
   const [, seq, hash] = /^(\d{1,15}):([0-9a-f]{64})$/.exec(text) ?? [];
   if (!isDigest(hash)) throw new InvalidArgumentError('expected SEQ:HASH, as `ostiary audit head` prints it');
   return { seq: Number(seq), hash };
+}
+
+function parseKey(text: string): string {
+  if (!isKey(text)) throw new InvalidArgumentError('expected ed25519:… as `ostiary run --ci` prints it');
+  return text;
 }
 
 function formatHead({ seq, hash }: Head): string {
@@ -76,11 +82,49 @@ function tail(
   return followed.finally(() => reader.close());
 }
 
+/** What was kept elsewhere. */
+interface Vouchers {
+  readonly head?: Head;
+  /** Of a daemon: statements and the head have to be signed by it. */
+  readonly key?: string;
+}
+
+/** @throws {Failure} unless the log ends in a head signed by `key`, and no statement is another's */
+function checkSigner(file: string, key: string, { statements, head }: Verified): void {
+  const signed = readSignedHead(file);
+  const other = statements.find((statement) => statement.key !== key);
+  const problem =
+    signed?.key !== key
+      ? `its head is ${signed === null ? 'not signed' : `signed by ${signed.key}`}`
+      : signed.seq !== head.seq
+        ? `it goes on after record ${signed.seq}, the last that is signed`
+        : other === undefined
+          ? null
+          : `the statement in record ${other.seq} is signed by ${other.key}`;
+  if (problem === null) return;
+  throw new Failure('audit', `the log is not that of ${key}: ${problem}`, {
+    place: { file },
+    hint: 'compare the key with the one that ostiary run --ci printed before it started the agent',
+  });
+}
+
 /** The heads that the log must reach, in the order in which they are told. */
-async function keptHeads(file: string, given: Head | undefined, ports: AuditPorts): Promise<KeptHead[]> {
+async function keptHeads(
+  file: string,
+  { head: given, key }: Vouchers,
+  ports: AuditPorts,
+): Promise<KeptHead[]> {
   const heads: KeptHead[] = [];
   const stored = peekHead(file);
   if (stored !== null) heads.push({ ...stored, own: true, source: headFile(file) });
+  const signed = readSignedHead(file);
+  // Whoever wrote the log may have made the key as well, unless somebody else says that it is the right one.
+  if (signed !== null)
+    heads.push({
+      ...signed,
+      own: signed.key !== key,
+      source: `${signedHeadFile(file)}, signed by ${signed.key}`,
+    });
   const live = file === defaultFile() ? await ports.liveHead() : null;
   if (live !== null) heads.push({ ...live, own: false, source: 'the running daemon' });
   if (given !== undefined) heads.push({ ...given, own: false, source: '--head' });
@@ -88,7 +132,7 @@ async function keptHeads(file: string, given: Head | undefined, ports: AuditPort
 }
 
 function report(file: string, verified: Verified, heads: readonly KeptHead[]): string[] {
-  const { records, first, last, head, recovered, warnings } = verified;
+  const { records, first, last, head, recovered, warnings, statements } = verified;
   const foreign = heads.filter(({ own }) => !own);
   const lines = [
     `${file}: ${records} records${first === null ? '' : `, ${first} to ${last}`}`,
@@ -97,6 +141,10 @@ function report(file: string, verified: Verified, heads: readonly KeptHead[]): s
   ];
   for (const { seq, source } of heads)
     lines.push(`proven: reaches record ${seq}, unchanged, by the head in ${source}`);
+  for (const statement of statements)
+    lines.push(
+      `stated: record ${statement.seq}: agent ${visible(statement.agent)} started clean: ${describeStatement(statement)}`,
+    );
   if (recovered > 0)
     lines.push(`noted: ${recovered} times a crash left half a line, which was cut off and recorded`);
   for (const warning of warnings) lines.push(`warning: ${warning}`);
@@ -107,18 +155,21 @@ function report(file: string, verified: Verified, heads: readonly KeptHead[]): s
     lines.push(
       `not proven: that ${upTo === 0 ? 'no records' : `no records after ${upTo}`} were rewritten or cut off by somebody who can write the log and its head file`,
     );
-  if (foreign.length === 0)
+  if (foreign.length === 0 && statements.length > 0)
+    lines.push('hint: give the key that ostiary run --ci printed before it started the agent, with --key');
+  else if (foreign.length === 0)
     lines.push('hint: keep the output of ostiary audit head elsewhere, and give it with --head');
   return lines;
 }
 
 async function verify(
   file: string,
-  options: { head?: Head; json?: boolean },
+  options: Vouchers & { json?: boolean },
   ports: AuditPorts,
 ): Promise<void> {
-  const heads = await keptHeads(file, options.head, ports);
+  const heads = await keptHeads(file, options, ports);
   const verdict = verifyLog(file, { heads });
+  if (verdict.ok && options.key !== undefined) checkSigner(file, options.key, verdict);
   if (options.json === true)
     ports.print(
       asciiJson({
@@ -137,7 +188,7 @@ async function verify(
 }
 
 async function head(file: string, ports: AuditPorts): Promise<void> {
-  const verdict = verifyLog(file, { heads: await keptHeads(file, undefined, ports) });
+  const verdict = verifyLog(file, { heads: await keptHeads(file, {}, ports) });
   if (!verdict.ok)
     throw new Failure('audit', `log is broken (${verdict.problem.kind}): ${verdict.problem.message}`, {
       place: { file, line: verdict.problem.line },
@@ -172,9 +223,14 @@ export function auditCommand(ports: Partial<AuditPorts> = {}): Command {
     .command('verify')
     .description('check the chain; says which record was touched, what is proven and what is not')
     .addOption(new Option('--head <seq:hash>', 'a head that was kept elsewhere').argParser(parseHead))
+    .addOption(
+      new Option('--key <key>', 'the key that has to have signed it, as run --ci printed it').argParser(
+        parseKey,
+      ),
+    )
     .option('--json', 'the verdict as one JSON object')
     .addOption(file())
-    .action((options: FileOption & { head?: Head; json?: boolean }) =>
+    .action((options: FileOption & Vouchers & { json?: boolean }) =>
       verify(options.file ?? defaultFile(), options, all),
     );
   audit

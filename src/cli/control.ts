@@ -1,6 +1,8 @@
 /** The CLI's end of the control plane. */
 import { type IncomingMessage, request } from 'node:http';
+import { pipeline, type Readable } from 'node:stream';
 import { Failure } from '../errors.ts';
+import type { ClearanceFacts, LookReport, NamedExposure } from '../proxy/clearance.ts';
 import type { SessionReport, SessionWish } from '../proxy/control.ts';
 
 export interface Lease {
@@ -83,6 +85,43 @@ export class ControlClient {
 
   async secretsIn(env: Readonly<Record<string, string>>): Promise<readonly string[]> {
     return (await this.#json<{ remove: string[] }>('POST', '/v1/environment', { env })).remove;
+  }
+
+  /** Has the texts ({@link frame}s) compared with every secret. The answer names texts by their number, never a value. */
+  async lookAt(session: string, frames: Readable): Promise<LookReport> {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const path = `/v1/sessions/${encodeURIComponent(session)}/look`;
+      const sent = request({ socketPath: this.#socket, agent: false, method: 'POST', path });
+      const failed = (error: Error): void =>
+        reject(
+          error instanceof Failure
+            ? error
+            : new Failure('daemon', `the daemon broke off: ${error.message}`, { cause: error }),
+        );
+      sent.on('response', resolve);
+      pipeline(frames, sent, (error) => {
+        if (error) failed(error);
+      });
+    });
+    const answer = await text(response);
+    // What was not read is not wanted any more: it refused.
+    frames.destroy();
+    if (response.statusCode !== 200) throw failureOf(response.statusCode, answer);
+    return JSON.parse(answer) as LookReport;
+  }
+
+  /** Records and signs that this session's agent starts clean. */
+  stateCleared(
+    session: string,
+    facts: ClearanceFacts,
+  ): Promise<{ readonly key: string; readonly seq: number; readonly hash: string }> {
+    return this.#json('POST', `/v1/sessions/${encodeURIComponent(session)}/cleared`, facts);
+  }
+
+  /** Records that this session's agent is not started. The places come back as they may be shown. */
+  async stateRefused(session: string, exposed: readonly NamedExposure[]): Promise<readonly NamedExposure[]> {
+    const path = `/v1/sessions/${encodeURIComponent(session)}/refused`;
+    return (await this.#json<{ exposed: NamedExposure[] }>('POST', path, { exposed })).exposed;
   }
 
   auditHead(): Promise<{ seq: number; hash: string }> {

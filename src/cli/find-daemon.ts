@@ -3,12 +3,12 @@ import { spawn } from 'node:child_process';
 import {
   closeSync,
   fstatSync,
+  lstatSync,
   mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
   rmSync,
-  statSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
@@ -17,7 +17,7 @@ import { loadConfig, locateConfig } from '../config/load.ts';
 import type { Config } from '../config/types.ts';
 import { Vault } from '../credentials/vault.ts';
 import type { Ready } from '../daemon.ts';
-import { daemonEnvironment, sealedForSpawn } from '../environment.ts';
+import { daemonEnvironment, type Environment, sealedForSpawn } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { privateDirectory } from '../files.ts';
 import { limits } from '../limits.ts';
@@ -91,13 +91,26 @@ async function prepareVault(config: Config, choice: UnlockOptions): Promise<void
   }
 }
 
+export interface SpawnOptions {
+  /** The directory for its sockets, when it is to end with its lifeline. */
+  readonly privateTo?: string;
+  /** In the place of our own environment; decides where the state directory is. */
+  readonly env?: Environment;
+  /** As `packSecrets` makes them; overwritten when they are sent. */
+  readonly secrets?: Buffer;
+  /** Where it copies its audit log at its end. */
+  readonly auditOut?: string;
+}
+
 /**
  * Starts `ostiary serve` with a clean environment and waits until it is ready; its log goes to `daemon.log` in the
  * state directory.
- * @param privateTo the directory for its sockets, when it is to end with its lifeline
  * @throws {Failure} with what the daemon said before it ended
  */
-export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Promise<SpawnedDaemon> {
+export async function spawnDaemon(
+  choice: DaemonChoice,
+  { privateTo, env = process.env, secrets, auditOut }: SpawnOptions = {},
+): Promise<SpawnedDaemon> {
   const config = loadConfig({ config: choice.config, env: process.env });
   const say = (line: string): void => void process.stderr.write(`ostiary: ${line}\n`);
   await installMissing(config, say);
@@ -105,7 +118,7 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
   await prepareKeychain(config, say);
   await prepareVault(config, choice);
   const variables = packVariables(process.env, referencedVariables(config));
-  const logFile = join(privateDirectory(stateDirectory(process.env)), 'daemon.log');
+  const logFile = join(privateDirectory(stateDirectory(env)), 'daemon.log');
   const log = openSync(logFile, 'a', 0o600);
   const logStart = fstatSync(log).size;
   const args = [
@@ -117,17 +130,19 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
       : ['--config', locateConfig({ config: choice.config, env: process.env }).file]),
     ...(passphrase === null ? [] : ['--passphrase-fd', '3']),
     ...(variables === null ? [] : ['--env-fd', '4']),
+    ...(secrets === undefined ? [] : ['--secrets-fd', '5']),
+    ...(auditOut === undefined ? [] : ['--audit-out', auditOut]),
     ...(privateTo === undefined ? [] : ['--private', privateTo]),
   ];
   const child = spawn(process.execPath, args, {
     cwd: '/',
-    env: sealedForSpawn(daemonEnvironment(process.env, [])),
+    env: sealedForSpawn(daemonEnvironment(env)),
     // A Ctrl-C in the terminal is for the agent; the daemon ends after it.
     detached: true,
-    stdio: ['pipe', 'pipe', log, 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', log, 'pipe', 'pipe', 'pipe'],
   });
   closeSync(log);
-  for (const [index, gift] of [passphrase, variables].entries()) {
+  for (const [index, gift] of [passphrase, variables, secrets].entries()) {
     const to = child.stdio[3 + index] as Writable;
     to.on('error', () => {});
     to.end(gift ?? undefined);
@@ -143,31 +158,47 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
   clearTimeout(timer);
   passphrase?.fill(0);
   variables?.fill(0);
+  secrets?.fill(0);
   if (line === null || !line.startsWith('{')) throw lastWords(logFile, logStart);
   return { ready: JSON.parse(line) as Ready, pid: child.pid as number, lifeline, exited };
 }
 
-/** Directories of private daemons that were killed before they could remove them. */
-function removeStale(directory: string): void {
-  for (const name of readdirSync(directory)) {
-    const path = join(directory, name);
-    if (!name.startsWith('run-') || Date.now() - statSync(path).mtimeMs < limits.daemonStartMs) continue;
-    const lock = openSync(join(path, 'daemon.lock'), 'a', 0o600);
-    const stale = tryLockFile(lock);
-    if (stale) {
-      rmSync(path, { recursive: true, force: true });
-      unlockFile(lock);
-    }
-    closeSync(lock);
+/** Removes what a private daemon left behind, unless it lives: then it holds the lock in it. */
+function removeIfStale(path: string): void {
+  const stats = lstatSync(path);
+  const ours = stats.isDirectory() && stats.uid === process.getuid?.();
+  if (!ours || Date.now() - stats.mtimeMs < limits.daemonStartMs) return;
+  const lock = openSync(join(path, 'daemon.lock'), 'a', 0o600);
+  const stale = tryLockFile(lock);
+  if (stale) {
+    rmSync(path, { recursive: true, force: true });
+    unlockFile(lock);
   }
+  closeSync(lock);
 }
 
-async function privateDaemon(choice: DaemonChoice): Promise<FoundDaemon> {
-  const directory = privateDirectory(runtimeDirectory(process.env));
-  removeStale(directory);
-  const own = mkdtempSync(join(directory, 'run-'));
+/** Removes directories of private daemons that were killed before they could do so. */
+export function removeStale(directory: string, prefix: string): void {
+  for (const name of readdirSync(directory).filter((one) => one.startsWith(prefix)))
+    try {
+      removeIfStale(join(directory, name));
+    } catch (error) {
+      // Its own daemon removed it meanwhile.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+}
+
+/**
+ * A daemon that ends with us, in a directory that it removes at its end.
+ * @param own an empty directory; removed when the daemon does not start, too
+ */
+export async function privateDaemon(
+  choice: DaemonChoice,
+  own: string,
+  options: Omit<SpawnOptions, 'privateTo'> = {},
+): Promise<FoundDaemon> {
   try {
-    const { ready, lifeline, exited } = await spawnDaemon(choice, own);
+    const { ready, lifeline, exited } = await spawnDaemon(choice, { ...options, privateTo: own });
     return {
       client: new ControlClient(ready.control),
       release: async () => {
@@ -183,14 +214,23 @@ async function privateDaemon(choice: DaemonChoice): Promise<FoundDaemon> {
   }
 }
 
+const PREFIX = 'run-';
+
+function newPrivateDirectory(): string {
+  const directory = privateDirectory(runtimeDirectory(process.env));
+  removeStale(directory, PREFIX);
+  return mkdtempSync(join(directory, PREFIX));
+}
+
 /**
  * The running daemon, if it is of this version and of the configuration that was asked for; a private one otherwise.
  */
 export async function findDaemon(choice: DaemonChoice): Promise<FoundDaemon> {
   const resident = await residentDaemon();
-  if (resident === null) return privateDaemon(choice);
+  if (resident === null) return privateDaemon(choice, newPrivateDirectory());
   const wanted = locateConfig({ config: choice.config, env: process.env });
-  if (wanted.from !== 'default' && wanted.file !== resident.status.config) return privateDaemon(choice);
+  if (wanted.from !== 'default' && wanted.file !== resident.status.config)
+    return privateDaemon(choice, newPrivateDirectory());
   if (resident.status.version !== version)
     throw new Failure('daemon', `the daemon is version ${resident.status.version}, this is ${version}`, {
       hint: 'ostiary down && ostiary up',

@@ -66,13 +66,17 @@ export async function askNewHidden(what: string, hint: string): Promise<Buffer> 
   throw new Failure('usage', 'the two entries differ');
 }
 
+/** @throws {Failure} when `text`, the value of `--OPTION`, is no number; it may be a secret, so it is not repeated */
+export function descriptorNumber(option: string, text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new Failure('usage', `${option} takes the number of an open file descriptor`, {
+    hint: `ostiary … ${option} 3 3</path/of/the/file`,
+  });
+}
+
 /** What the open descriptor `--OPTION N` gives, to its end, without a trailing line end. */
 export function readDescriptor(option: string, descriptor: string): Buffer {
-  if (!/^\d{1,9}$/.test(descriptor))
-    throw new Failure('usage', `${option} takes the number of an open file descriptor`, {
-      hint: `ostiary … ${option} 3 3</path/of/the/file`,
-    });
-  const number = Number(descriptor);
+  const number = descriptorNumber(option, descriptor);
   try {
     const text = readFileSync(number);
     closeSync(number);

@@ -6,17 +6,18 @@ import type { AgentExit } from '../agents/launch.ts';
 import { renderMcpConfig } from '../agents/mcp-config.ts';
 import { type Isolation, isolations } from '../agents/sandbox/isolation.ts';
 import { agentNames, profileFor } from '../agents/sandbox/profiles.ts';
-import { openSandbox, type Sandbox } from '../agents/sandbox/sandbox.ts';
+import { openSandbox, type Sandbox, type SandboxedAgent } from '../agents/sandbox/sandbox.ts';
 import { loadConfig } from '../config/load.ts';
 import { agentEnvironment } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { Watchdog } from '../os/watchdog.ts';
+import { addCiOptions, CiJob, type CiOptions } from './ci/job.ts';
 import type { ControlClient, Lease } from './control.ts';
 import { type DaemonChoice, findDaemon } from './find-daemon.ts';
 import { mainFile } from './main-file.ts';
 import { passphraseFdOption } from './vault.ts';
 
-interface RunOptions extends DaemonChoice {
+interface RunOptions extends DaemonChoice, CiOptions {
   readonly profile: string;
   readonly configOut?: string;
   readonly http?: boolean;
@@ -94,10 +95,11 @@ async function run(command: string, args: readonly string[], options: RunOptions
       hint: 'ostiary config example prints a starter; ostiary config path says where it goes',
     });
   const profile = profileFor(command, options.agent);
+  const job = await CiJob.prepare(config, options);
   // It is made while the daemon starts, or is asked.
-  const opening = openSandbox(options.isolation ?? config.agent.isolation);
+  const opening = openSandbox(options.isolation ?? job?.isolation ?? config.agent.isolation);
   opening.catch(() => {});
-  const daemon = await findDaemon(options);
+  const daemon = job === null ? await findDaemon(options) : await job.daemon(config, options);
   const watchdog = Watchdog.start();
   let lease: Lease | null = null;
   let configFile: string | null = null;
@@ -112,7 +114,7 @@ async function run(command: string, args: readonly string[], options: RunOptions
       if (!over) process.stderr.write('ostiary: the daemon ended: the agent has lost its upstreams\n');
     });
     const pass = [...profile.env, ...config.agent.env, ...options.env];
-    const env = await cleanEnvironment(daemon.client, pass);
+    const env = job?.environment(pass) ?? (await cleanEnvironment(daemon.client, pass));
     const way = reach(lease, sandbox, options.http === true);
     const text = renderMcpConfig({
       upstreams,
@@ -126,21 +128,20 @@ async function run(command: string, args: readonly string[], options: RunOptions
     configFile = path;
     watchdog.guardFile(path);
     if (options.quiet !== true) process.stderr.write(`ostiary: ${sandbox.level}\n`);
-    exit = await sandbox.launch(
-      {
-        command,
-        args: args.map((arg) => arg.replaceAll(PLACEHOLDER, path)),
-        env: { ...env, OSTIARY_MCP_CONFIG: path, ...way.env },
-        config,
-        callerEnv: process.env,
-        profile,
-        paths: options,
-        directory: process.cwd(),
-        sessionDirectory: dirname(socket),
-        shown: [path],
-      },
-      watchdog,
-    );
+    const agent: SandboxedAgent = {
+      command,
+      args: args.map((arg) => arg.replaceAll(PLACEHOLDER, path)),
+      env: { ...env, OSTIARY_MCP_CONFIG: path, ...way.env },
+      config,
+      callerEnv: job?.callerEnv ?? process.env,
+      profile,
+      paths: job?.hiding(options) ?? options,
+      directory: process.cwd(),
+      sessionDirectory: dirname(socket),
+      shown: [path],
+    };
+    await job?.clear(daemon.client, { session: lease.report.id, agent, sandbox, mcpConfig: text });
+    exit = await sandbox.launch(agent, watchdog);
   } finally {
     over = true;
     lease?.release();
@@ -163,7 +164,7 @@ function collect(value: string, all: readonly string[]): string[] {
 }
 
 export function runCommand(): Command {
-  return new Command('run')
+  const command = new Command('run')
     .description('run an agent that uses the upstreams and holds none of their credentials')
     .usage('[options] -- AGENT [ARGUMENT…]')
     .argument('<agent>', 'the command to run')
@@ -197,4 +198,5 @@ export function runCommand(): Command {
     .option(...passphraseFdOption)
     .passThroughOptions()
     .action(run);
+  return addCiOptions(command);
 }

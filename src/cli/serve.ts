@@ -1,5 +1,6 @@
 /** `ostiary serve`: the daemon in the foreground. `up` and `run` start it the same way. */
 import { existsSync, readdirSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/types.ts';
@@ -9,15 +10,18 @@ import { exitCodes, Failure } from '../errors.ts';
 import { filledPipe, harden, replaceProcess } from '../os/index.ts';
 import { runtimeDirectory, stateDirectory } from '../paths.ts';
 import { daemonFlags, referencedVariables } from './daemon-process.ts';
-import { packVariables, unpackVariables } from './handover.ts';
+import { packVariables, unpackSecrets, unpackVariables } from './handover.ts';
 import { logWriter } from './log-output.ts';
 import { mainFile } from './main-file.ts';
+import { descriptorNumber } from './prompt.ts';
 import { passphraseFdOption, unlockBy } from './vault.ts';
 
 interface ServeOptions {
   readonly config?: string;
   readonly passphraseFd?: string;
   readonly envFd?: string;
+  readonly secretsFd?: string;
+  readonly auditOut?: string;
   readonly private?: string;
 }
 
@@ -25,10 +29,15 @@ interface ServeOptions {
  * Leaves the caller's environment behind, and with it whatever NODE_OPTIONS or a loader variable would do (I1). What
  * `env:` references name goes on through a pipe: it would stay readable in `/proc/PID/environ` until we are hardened.
  */
-function reexecuteCleanly(config: Config, { passphraseFd, envFd }: ServeOptions): void {
+function reexecuteCleanly(config: Config, { passphraseFd, envFd, secretsFd }: ServeOptions): void {
+  const given = [
+    ...(passphraseFd === undefined ? [] : [descriptorNumber('--passphrase-fd', passphraseFd)]),
+    ...(envFd === undefined ? [] : [descriptorNumber('--env-fd', envFd)]),
+    ...(secretsFd === undefined ? [] : [descriptorNumber('--secrets-fd', secretsFd)]),
+  ];
   const flagged = daemonFlags().every((flag) => process.execArgv.includes(flag));
   const variables = envFd === undefined ? packVariables(process.env, referencedVariables(config)) : null;
-  if (flagged && variables === null && isCleanDaemonEnvironment(process.env, [])) return;
+  if (flagged && variables === null && isCleanDaemonEnvironment(process.env)) return;
   const pipe = variables === null ? [] : [filledPipe(variables)];
   replaceProcess(
     process.execPath,
@@ -39,14 +48,15 @@ function reexecuteCleanly(config: Config, { passphraseFd, envFd }: ServeOptions)
       ...process.argv.slice(2),
       ...pipe.flatMap((fd) => ['--env-fd', String(fd)]),
     ],
-    daemonEnvironment(process.env, []),
-    [...pipe, ...[passphraseFd, envFd].flatMap((fd) => (fd === undefined ? [] : [Number(fd)]))],
+    daemonEnvironment(process.env),
+    [...pipe, ...given],
   );
 }
 
-/** A private daemon removes its directory at its end, so there must be nothing of anybody else's in it. */
+/** A private daemon removes its directory at its end, so there must be nothing in it but its own state. */
 function checkEmpty(directory: string): void {
-  if (existsSync(directory) && readdirSync(directory).length > 0)
+  const state = stateDirectory(process.env);
+  if (existsSync(directory) && readdirSync(directory).some((name) => join(directory, name) !== state))
     throw new Failure('usage', '--private: expected an empty directory', { place: { file: directory } });
 }
 
@@ -72,6 +82,8 @@ async function serve(options: ServeOptions): Promise<void> {
     // An agent's call is no reason to show a prompt of the keychain.
     unlock: { ...unlockBy(options), keychain: keychainFor(process.env) },
     hardening,
+    ...(options.secretsFd === undefined ? {} : { given: unpackSecrets(options.secretsFd) }),
+    ...(options.auditOut === undefined ? {} : { auditCopy: options.auditOut }),
     writeLog: logWriter(2),
   });
   // Node would print the error's text as it is; the log scrubs it, and nothing half-broken goes on holding secrets (D5).
@@ -97,6 +109,11 @@ export function serveCommand(): Command {
     .option('--config <file>', 'configuration file')
     .option(...passphraseFdOption)
     .option('--env-fd <n>', 'read what env: references name, as a JSON object, from this descriptor')
+    .option(
+      '--secrets-fd <n>',
+      'read secrets, as a JSON object of base64, from this descriptor; kept in memory alone',
+    )
+    .option('--audit-out <directory>', 'copy the audit log into this directory at the end')
     .option('--private <directory>', 'end with standard input, and keep sockets in this directory')
     .action(serve);
 }

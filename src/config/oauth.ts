@@ -77,10 +77,16 @@ export function refsOf({ client }: LoginSpec): CredentialRef[] {
 }
 
 /** https://docs.github.com/en/actions/reference/security/oidc */
-const githubVariables = ['ACTIONS_ID_TOKEN_REQUEST_URL', 'ACTIONS_ID_TOKEN_REQUEST_TOKEN'];
+const githubUrl = 'ACTIONS_ID_TOKEN_REQUEST_URL';
+const githubToken = 'ACTIONS_ID_TOKEN_REQUEST_TOKEN';
 
 /** Variables of the caller that a CI identity is read from. */
 export function variablesOf({ identity }: LoginSpec): readonly string[] {
-  if (identity?.from === 'github') return githubVariables;
+  if (identity?.from === 'github') return [githubUrl, githubToken];
   return identity?.from === 'variable' ? [identity.name] : [];
+}
+
+/** Of these, the ones whose value is a credential itself. */
+export function secretVariablesOf(spec: LoginSpec): readonly string[] {
+  return variablesOf(spec).filter((name) => name !== githubUrl);
 }

@@ -3,7 +3,7 @@
 import { limits } from '../limits.ts';
 import type { Destination } from './destination.ts';
 import { type CredentialRef, formatCredentialRef } from './ref.ts';
-import type { Scrubber } from './scrubber.ts';
+import type { Located, Scrubber } from './scrubber.ts';
 import { type Secret, sameValue } from './secret.ts';
 import { acquire, type Sources } from './sources.ts';
 import type { Vault } from './vault.ts';
@@ -104,14 +104,24 @@ export class Broker {
     return texts.map((text) => this.#scrubber.find(text));
   }
 
+  /** From now on it is looked for, whether anybody acquires it or not. */
+  learn(secret: Secret): void {
+    const { redactable } = this.#scrubber.add(secret);
+    this.#redactable.set(secret.label, redactable);
+  }
+
+  /** Where in `bytes` an acquired or learnt secret stands, in whatever form. */
+  locate(bytes: Buffer): readonly Located[] | 'too much' {
+    return this.#scrubber.locate(bytes);
+  }
+
   async #acquire(ref: CredentialRef, label: string, to: Destination): Promise<Secret> {
     const fresh = await acquire(ref, this.#sources, to);
     const last = this.#last.get(label);
     const secret = last !== undefined && sameValue(last, fresh) ? last : fresh;
     this.#last.set(label, secret);
     if (this.#refused.has(secret)) this.#refused.set(secret, this.#now());
-    const { redactable } = this.#scrubber.add(secret);
-    this.#redactable.set(label, redactable);
+    this.learn(secret);
     return secret;
   }
 

@@ -33,6 +33,12 @@ export type Redactable =
   | { readonly redactable: true }
   | { readonly redactable: false; readonly reason: string };
 
+/** A secret in some bytes: the offset of its first byte, and the labels of the credentials with that value. */
+export interface Located {
+  readonly start: number;
+  readonly labels: readonly string[];
+}
+
 /** Searches of one message; the last one has to find nothing. */
 const PASSES = 3;
 
@@ -95,6 +101,11 @@ export class Scrubber {
   find(text: string): string | null {
     const found = searchFor(this.#index, Buffer.from(text));
     return found === 'too much' ? 'an unknown secret' : (found[0]?.labels[0] ?? null);
+  }
+
+  /** Every place in `bytes` where a value stands, in order; or that there are more than can be told. */
+  locate(bytes: Buffer): readonly Located[] | 'too much' {
+    return searchFor(this.#index, bytes);
   }
 
   #scrub(

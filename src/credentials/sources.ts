@@ -5,6 +5,7 @@ import type { Environment } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { readTrusted } from '../files.ts';
 import type { Destination } from './destination.ts';
+import type { GivenSecrets } from './given.ts';
 import type { Helpers } from './helpers.ts';
 import type { Keychain } from './keychain/keychain.ts';
 import { fetchSecret, type KeychainRef } from './keychain/secrets.ts';
@@ -24,6 +25,8 @@ export interface Sources {
   /** Where `env:` looks. */
   readonly env: Environment;
   readonly helpers: Helpers;
+  /** Come before vault and environment. */
+  readonly given?: GivenSecrets;
   /** Absent where nothing can be logged in to. */
   readonly logins?: Logins;
 }
@@ -68,11 +71,11 @@ export async function acquire(ref: CredentialRef, sources: Sources, to: Destinat
   const label = formatCredentialRef(ref);
   switch (ref.source) {
     case 'vault':
-      return fromVault(ref.name, await sources.vault(), to);
+      return sources.given?.get(ref) ?? fromVault(ref.name, await sources.vault(), to);
     case 'keychain':
       return fromKeychain(label, ref, sources.keychain);
     case 'env':
-      return fromEnvironment(label, ref.name, sources.env);
+      return sources.given?.get(ref) ?? fromEnvironment(label, ref.name, sources.env);
     case 'file':
       return fromFile(label, ref.path);
     case 'command':

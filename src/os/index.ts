@@ -8,3 +8,4 @@ export { type TcpPeer, tcpPeer, type UnixPeer, unixPeer } from './peer.ts';
 export { filledPipe } from './pipe.ts';
 export { type PortHolder, portHolder } from './port-holder.ts';
 export { processStart } from './process.ts';
+export { forgetVariable } from './variables.ts';

@@ -27,12 +27,19 @@ function load(): NonNullable<typeof loaded> {
 }
 
 /** @param prototype in C, as koffi reads it; arguments after `...` are pairs of type name and value */
-function foreign<Parameters extends unknown[]>(prototype: string): (...parameters: Parameters) => number {
-  let bound: ((...parameters: Parameters) => number) | undefined;
+function foreign<Parameters extends unknown[], Result = number>(
+  prototype: string,
+): (...parameters: Parameters) => Result {
+  let bound: ((...parameters: Parameters) => Result) | undefined;
   return (...parameters) => {
-    bound ??= load().library.func(prototype) as (...parameters: Parameters) => number;
+    bound ??= load().library.func(prototype) as (...parameters: Parameters) => Result;
     return bound(...parameters);
   };
+}
+
+/** Memory that is not ours to look into, only to hand back. */
+export interface Pointer {
+  readonly pointer: unique symbol;
 }
 
 type Descriptor = number;
@@ -94,6 +101,11 @@ export const native = {
     'int setrlimit(int resource, const void *limit)',
   ),
   getrlimit: foreign<[resource: number, limit: BigUint64Array]>('int getrlimit(int resource, void *limit)'),
+  getenv: foreign<[name: string], Pointer | null>('void *getenv(const char *name)'),
+  strlen: foreign<[text: Pointer]>('size_t strlen(void *text)'),
+  memset: foreign<[memory: Pointer, byte: number, size: number], Pointer>(
+    'void *memset(void *memory, int byte, size_t size)',
+  ),
   mallocTrim: foreign<[keep: number]>('int malloc_trim(size_t keep)'),
   execve: foreign<[file: string, argv: (string | null)[], env: (string | null)[]]>(
     'int execve(const char *file, const char **argv, const char **env)',

@@ -6,7 +6,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import type { Peer } from '../auth/session.ts';
 import { Failure, isRefusal, type Refusal, refuse } from '../errors.ts';
+import { isObject } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
+import type { Clearance, NamedExposure } from './clearance.ts';
+import { unframe } from './frames.ts';
 import { readBody } from './http.ts';
 import { type Params, Routes } from './routes.ts';
 import { statusOf } from './wire.ts';
@@ -40,6 +43,8 @@ export interface ControlPorts {
   readonly endSession: (id: string, reason: string) => boolean;
   /** Names of those variables that hold a configured secret, by name or by value. */
   readonly findSecrets: (env: Readonly<Record<string, string>>) => Promise<readonly string[]>;
+  /** For `run --ci`. */
+  readonly clearance: Clearance;
   readonly auditHead: () => { readonly seq: number; readonly hash: string };
   readonly shutdown: () => void;
   readonly peerOf: (socket: Socket) => Promise<Peer | null>;
@@ -79,6 +84,14 @@ function sendRefused(response: ServerResponse, refusal: Refusal): void {
   send(response, { error: refusal.reason, code: refusal.refused }, statusOf(refusal));
 }
 
+function isCounts(value: unknown): value is Readonly<Record<string, number>> {
+  return isObject(value) && Object.values(value).every((count) => Number.isSafeInteger(count));
+}
+
+function isNamedExposure(value: unknown): value is NamedExposure {
+  return isObject(value) && typeof value.place === 'string' && typeof value.label === 'string';
+}
+
 /** A lease is the response itself: while the client keeps it open the session lives, however the client ends. */
 function lend(response: ServerResponse, report: SessionReport, end: () => void): void {
   response.writeHead(200, { 'content-type': 'application/json' });
@@ -111,7 +124,29 @@ function routes(ports: ControlPorts): Routes<Handler> {
     const variables = Object.fromEntries(entries.filter(([, value]) => typeof value === 'string'));
     send(response, { remove: await ports.findSecrets(variables) });
   };
+  const look: Handler = async (request, response, { id = '' }) =>
+    send(response, await ports.clearance.look(decodeURIComponent(id), unframe(request)));
+  const state: Handler = async (request, response, { id = '' }) => {
+    const sent = await readJson(request);
+    if (isRefusal(sent)) return sendRefused(response, sent);
+    const { isolation, skipped } = sent.fields;
+    if (typeof isolation !== 'string' || !isCounts(skipped))
+      return sendRefused(response, refuse('bad_message', 'expected "isolation" and "skipped"'));
+    const key = await ports.clearance.state(decodeURIComponent(id), { isolation, skipped });
+    send(response, { key, ...ports.auditHead() });
+  };
+  const refuseAgent: Handler = async (request, response, { id = '' }) => {
+    const sent = await readJson(request);
+    if (isRefusal(sent)) return sendRefused(response, sent);
+    const { exposed } = sent.fields;
+    if (!Array.isArray(exposed) || !exposed.every(isNamedExposure))
+      return sendRefused(response, refuse('bad_message', 'expected "exposed" to be places and labels'));
+    send(response, { exposed: await ports.clearance.refuse(decodeURIComponent(id), exposed) });
+  };
   return new Routes<Handler>()
+    .on('POST', '/v1/sessions/:id/look', look)
+    .on('POST', '/v1/sessions/:id/cleared', state)
+    .on('POST', '/v1/sessions/:id/refused', refuseAgent)
     .on('GET', '/v1/status', async (_request, response) => send(response, await ports.status()))
     .on('GET', '/v1/sessions', (_request, response) => send(response, ports.listSessions()))
     .on('POST', '/v1/sessions', openSession)

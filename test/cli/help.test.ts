@@ -85,6 +85,11 @@ describe('a wrong command line: exit code 2, what is wrong on stderr', { concurr
       ['connect', '--socket', '/x', 'a', 'b'],
       /^ostiary: usage: ostiary connect \[--socket PATH\] \[UPSTREAM\]\n/,
     ],
+    [
+      ['serve', '--env-fd', secret],
+      /^ostiary: --env-fd takes the number of an open file descriptor\n {2}try: /,
+    ],
+    [['serve', '--passphrase-fd', secret], /^ostiary: --passphrase-fd takes the number/],
     [['audit', 'tail', '-n', 'many'], /^ostiary: option '-n, --lines <n>' argument 'many' is invalid/],
   ];
   for (const [args, message] of wrong)

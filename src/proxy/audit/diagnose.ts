@@ -13,7 +13,8 @@ export type ProblemKind =
   | 'reordered'
   | 'truncated'
   | 'rolled back'
-  | 'replaced';
+  | 'replaced'
+  | 'forged';
 
 export interface ChainProblem {
   readonly kind: ProblemKind;

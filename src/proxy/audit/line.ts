@@ -1,7 +1,7 @@
 /** Between events and lines: bounded, printable ASCII, one line per record whatever the strings in it hold (H3). */
 import { hash } from 'node:crypto';
 import { limits } from '../../limits.ts';
-import type { AuditEvent, AuditRecord, Digest, Link } from './record.ts';
+import type { AuditEvent, AuditRecord, Digest, Link, Statement } from './record.ts';
 
 /** `prev` of the first record. */
 export const noDigest: Digest = '0'.repeat(64);
@@ -51,7 +51,7 @@ export function asciiJson(value: unknown): string {
  * The event as JSON, its strings cut to size with a `[cut LENGTH]` marker.
  * @throws {RangeError} when it could not fit a line all the same
  */
-export function eventJson(event: AuditEvent): string {
+export function eventJson(event: AuditEvent | Statement): string {
   const json = asciiJson(bound(event, fieldChars));
   if (json.length + linkBytes > limits.auditLineBytes)
     throw new RangeError(

@@ -55,6 +55,22 @@ interface Refusals {
   readonly count: number;
 }
 
+/** "Agent started clean": said before it was started; see `clearance.ts`. */
+export interface Statement {
+  readonly event: 'agent.cleared';
+  readonly session: string;
+  readonly agent: string;
+  /** Level and mechanism. */
+  readonly isolation: string;
+  /** Labels of the secrets that were looked for. */
+  readonly secrets: readonly string[];
+  /** Texts that they were looked for in, by kind, and `bytes` of all. */
+  readonly looked: Readonly<Record<string, number>>;
+  /** What was not looked at, by kind. */
+  readonly skipped: Readonly<Record<string, number>>;
+  readonly key: string;
+}
+
 export type AuditEvent =
   | {
       readonly event: 'daemon.started';
@@ -76,6 +92,17 @@ export type AuditEvent =
       readonly socket?: boolean;
     }
   | { readonly event: 'session.closed'; readonly session: string; readonly reason: string }
+  | (Statement & {
+      /** By `key`, over the statement: see `signature.ts`. */
+      readonly signature: string;
+    })
+  | {
+      readonly event: 'agent.refused';
+      readonly session: string;
+      readonly agent: string;
+      /** Places and labels. */
+      readonly exposed: readonly string[];
+    }
   | ({ readonly event: 'peer.refused'; readonly session?: string } & Refusals)
   | ({ readonly event: 'request.refused'; readonly session?: string; readonly code: RefusalCode } & Refusals)
   | ({

@@ -65,6 +65,10 @@ export class RecordPrinter {
         ];
       case 'session.closed':
         return [this.#label(record.session), 'session closed', show(record.reason)];
+      case 'agent.cleared':
+        return [show(record.agent), 'agent started clean', describeStatement(record)];
+      case 'agent.refused':
+        return [show(record.agent), 'agent not started', `exposed: ${show(record.exposed.join('; '))}`];
       case 'peer.refused':
         return [
           `uid ${show(record.uid)}`,
@@ -102,6 +106,26 @@ export class RecordPrinter {
         return ['-', show((record as { event: unknown }).event), '-'];
     }
   }
+}
+
+function counts(numbers: Readonly<Record<string, number>>): string {
+  return Object.entries(numbers)
+    .filter(([, count]) => count !== 0)
+    .map(([what, count]) => `${show(count)} ${show(what)}`)
+    .join(', ');
+}
+
+/** What a statement says, and under which key. */
+export function describeStatement(record: Extract<AuditRecord, { event: 'agent.cleared' }>): string {
+  const { isolation, secrets, looked, skipped, key } = record;
+  const parts = [
+    show(isolation),
+    `looked for ${show(secrets.join(' ')) || 'no secret'}`,
+    `in ${counts(looked)}`,
+    `not looked at: ${counts(skipped) || 'nothing'}`,
+    `signed by ${show(key)}`,
+  ];
+  return parts.join('; ');
 }
 
 function callColumns({

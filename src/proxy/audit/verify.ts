@@ -11,6 +11,7 @@ import type { Head } from './head.ts';
 import { noDigest, type ParsedLine, parseLine } from './line.ts';
 import { readLines } from './lines.ts';
 import type { AuditRecord } from './record.ts';
+import { isGenuine, type SignedStatement } from './signature.ts';
 
 /** A head to compare with; `own` is the head file beside the log, which whoever changed the log could change too. */
 export interface KeptHead extends Head {
@@ -28,6 +29,8 @@ export interface Verified {
   readonly head: Head;
   /** Torn lines that were cut off and recorded. */
   readonly recovered: number;
+  /** Whose signatures are right. */
+  readonly statements: readonly SignedStatement[];
   /** Bytes of an unfinished last line that no daemon has recovered yet. */
   readonly tornBytes: number;
   /** Things to look at that break no proof, such as a clock that went back. */
@@ -129,6 +132,7 @@ function verifyLines(
   let tornBytes = 0;
   let clockWarnings = 0;
   const warnings: string[] = [];
+  const statements: SignedStatement[] = [];
   for (let step = lines.next(); !step.done; step = lines.next()) {
     const { line, bytes, torn, parsed } = step.value;
     if (torn) {
@@ -151,6 +155,16 @@ function verifyLines(
           `record ${record.seq} is not the one in ${head.source}: it was edited, or the chain up to it was rebuilt`,
         );
     if (record.event === 'log.recovered') recovered++;
+    if (record.event === 'agent.cleared') {
+      if (!isGenuine(record))
+        return broken(
+          'forged',
+          line,
+          record.seq,
+          `the signature of the statement in record ${record.seq} is wrong`,
+        );
+      statements.push(record);
+    }
     if (last !== null && Date.parse(record.time) < Date.parse(last.record.time)) {
       clockWarnings++;
       if (clockWarnings <= warningsShown)
@@ -179,6 +193,7 @@ function verifyLines(
     last: last?.record.time ?? null,
     head: { seq: records, hash: last?.hash ?? noDigest },
     recovered,
+    statements,
     tornBytes,
     warnings,
   };

@@ -50,11 +50,20 @@ const loaders: Readonly<Record<string, () => Promise<Command>>> = {
   auth: async () => (await import('./auth.ts')).authCommand(),
   config: async () => (await import('./config.ts')).configCommand(),
   audit: async () => (await import('./audit.ts')).auditCommand({ liveHead }),
+  doctor: async () => (await import('./doctor/command.ts')).doctorCommand(),
   demo: async () => (await import('./demo.ts')).demoCommand(),
 };
 
 /** Commands whose environment or memory may hold a secret: `env:` references, what is typed, what is piped in. */
-const mayHoldSecrets: ReadonlySet<string> = new Set(['run', 'up', 'list', 'call', 'secret', 'vault']);
+const mayHoldSecrets: ReadonlySet<string> = new Set([
+  'run',
+  'up',
+  'list',
+  'call',
+  'secret',
+  'vault',
+  'doctor',
+]);
 
 /** Before anything is read or started. The daemon does more, for itself alone: `run` hands nothing of this to its agent. */
 async function hideSecrets(): Promise<void> {

@@ -101,6 +101,8 @@ export const keyrings = { session: -3, user: -4, 'user session': -5 } as const;
 
 export type Keyring = keyof typeof keyrings;
 
+const KEYCTL_JOIN_SESSION_KEYRING = 1;
+const KEYCTL_LINK = 8;
 const KEYCTL_UNLINK = 9;
 const KEYCTL_SEARCH = 10;
 const KEYCTL_READ = 11;
@@ -114,6 +116,12 @@ export function addKey(keyring: Keyring, description: string, value: Buffer, sec
 
 function findKey(keyring: Keyring, description: string): number {
   return call('keyctl', KEYCTL_SEARCH, keyrings[keyring], 'user', description, 0);
+}
+
+/** Leaves the session keyring for a new one that has this keyring in it: what a keyring of one's own has, one possesses. */
+export function possess(keyring: Keyring): void {
+  call('keyctl', KEYCTL_JOIN_SESSION_KEYRING, null);
+  call('keyctl', KEYCTL_LINK, keyrings[keyring], keyrings.session);
 }
 
 export function readKey(keyring: Keyring, description: string): Buffer {

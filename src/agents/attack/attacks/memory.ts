@@ -106,28 +106,38 @@ function drain(fd: number): Buffer {
   return into.subarray(0, readSync(fd, into));
 }
 
-/** Pipes beyond the standard streams: a read there takes no message of the protocol away. */
-function openDescriptors(pid: number): Yield {
-  const all = readdirSync(`/proc/${pid}/fd`).filter((fd) => Number(fd) > 2);
-  const read = all.flatMap((fd) => {
-    const path = `/proc/${pid}/fd/${fd}`;
-    if (!/^(?:pipe:|\/memfd:)/.test(readlinkSync(path))) return [];
+/** What can be read of one now; `null` for what is no pipe, or belongs to another user, as some that are inherited do. */
+function peek(path: string): Buffer | null {
+  if (!/^(?:pipe:|\/memfd:)/.test(readlinkSync(path))) return null;
+  try {
     const own = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
-      return [drain(own)];
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return [];
-      throw error;
+      return drain(own);
     } finally {
       closeSync(own);
     }
-  });
-  return Buffer.concat(read);
+  } catch (error) {
+    if (['EAGAIN', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) return null;
+    throw error;
+  }
+}
+
+/** Pipes beyond the standard streams: a read there takes no message of the protocol away. */
+function openDescriptors(pid: number): Yield {
+  const all = readdirSync(`/proc/${pid}/fd`).filter((fd) => Number(fd) > 2);
+  return Buffer.concat(all.flatMap((fd) => peek(`/proc/${pid}/fd/${fd}`) ?? []));
 }
 
 /** The one that a secret was handed over in: 3 is the first after the standard streams. */
 function duplicate(pid: number): Yield {
-  const own = takeDescriptor(pid, 3);
+  let own: number;
+  try {
+    own = takeDescriptor(pid, 3);
+  } catch (error) {
+    // The right to it is judged before.
+    if ((error as NodeJS.ErrnoException).code === 'EBADF') return { refused: 'allowed, and it has none' };
+    throw error;
+  }
   try {
     // Reading from one that is not ours to read from would block, or hang its owner.
     return fstatSync(own).isFIFO()

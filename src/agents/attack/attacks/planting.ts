@@ -57,36 +57,57 @@ function ancestors({ home, state }: Places): string[] {
   return all;
 }
 
-async function plant({ brief: { places }, ask }: World): Promise<readonly Attempt[]> {
+/** Tries each and asks what has come of it outside. @returns the refusal of each that was refused */
+function tryAll(acts: readonly (readonly [string, () => void])[]): Map<string, string> {
   const refused = new Map<string, string>();
-  const tried: string[] = [];
-  const attemptTo = (name: string, act: () => void): void => {
-    tried.push(name);
+  for (const [name, act] of acts)
     try {
       act();
     } catch (error) {
       refused.set(name, (error as NodeJS.ErrnoException).code ?? String(error));
     }
-  };
-  for (const [name, act] of plants(places)) attemptTo(name, act);
+  return refused;
+}
+
+async function plantAll({ brief: { places }, ask }: World): Promise<Attempt[]> {
+  const acts = plants(places);
+  const refused = tryAll(acts);
+  const { changed } = await ask('inspect');
+  return acts.map(([name]) => replaced(name, refused.get(name), changed));
+}
+
+/** Another state could be put in the place of one that has been moved. */
+async function moveAncestors({ brief: { places }, ask }: World): Promise<Attempt> {
+  const name = 'ancestor of the state';
   const moved: string[] = [];
-  for (const path of ancestors(places))
-    attemptTo('ancestor of the state', () => {
-      renameSync(path, `${path}.moved`);
-      moved.push(path);
-    });
+  const refused = tryAll(
+    ancestors(places).map((path) => [
+      name,
+      () => {
+        renameSync(path, `${path}.moved`);
+        moved.push(path);
+      },
+    ]),
+  );
   const { changed } = await ask('inspect');
   for (const path of moved.reverse()) renameSync(`${path}.moved`, path);
-  const attempts = [...new Set(tried)].map((name): Attempt => {
-    if (changed.includes(name))
-      return { what: `${name} replaced`, outcome: 'leak', why: 'changed outside', sightings: [] };
-    return denied(`${name} replaced`, refused.get(name) ?? 'changed in a copy that only this sandbox has');
-  });
+  return replaced(name, refused.get(name), changed);
+}
+
+function replaced(name: string, refused: string | undefined, changed: readonly string[]): Attempt {
+  const what = `${name} replaced`;
+  if (changed.includes(name)) return { what, outcome: 'leak', why: 'changed outside', sightings: [] };
+  return denied(what, refused ?? 'changed in a copy that only this sandbox has');
+}
+
+async function plant(world: World): Promise<readonly Attempt[]> {
+  const { places } = world.brief;
+  const attempts = [...(await plantAll(world)), await moveAncestors(world)];
   const obeyed = await attempt(
     '.npmrc, node_modules and programs in the project',
     async (): Promise<Yield> => {
       plantInProject(places.project);
-      const { ran } = await ask('use');
+      const { ran } = await world.ask('use');
       if (readdirSync(places.project).length === 0) throw new Error('nothing could be planted');
       return ran.length > 0
         ? { opened: `obeyed: ${ran.join(', ')}` }

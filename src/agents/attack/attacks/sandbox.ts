@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { detachMount } from '../../../os/intrusion.ts';
+import { CallRefused, detachMount } from '../../../os/intrusion.ts';
 import type { Attack, World } from '../attack.ts';
 import { attempt, type Yield } from '../attempt.ts';
 import type { Attempt, Brief } from '../brief.ts';
@@ -54,8 +54,8 @@ async function undo({ brief }: World): Promise<readonly Attempt[]> {
       try {
         detachMount(places.state);
       } catch (error) {
-        // Not a mount: nothing hides it.
-        if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
+        // Refused or no mount at all: the file tells whether anything hides it.
+        if (!(error instanceof CallRefused)) throw error;
       }
       return readFileSync(places.stateMarker);
     }),

@@ -1,6 +1,6 @@
 /** A12: stores of secrets that give to whoever belongs to the user: Secret Service over D-Bus, the kernel's keyrings. */
 import { connect, type Socket } from 'node:net';
-import { type Keyring, keyrings, readKey } from '../../../os/intrusion.ts';
+import { type Keyring, possess, readKey } from '../../../os/intrusion.ts';
 import type { Attack } from '../attack.ts';
 import { attempt, need } from '../attempt.ts';
 
@@ -144,6 +144,11 @@ async function secretService(path: string, application: string): Promise<string>
   }
 }
 
+function readOwned(keyring: Keyring, description: string): Buffer {
+  possess(keyring);
+  return readKey('session', description);
+}
+
 export const stores: readonly Attack[] = [
   {
     number: 'A12',
@@ -158,11 +163,10 @@ export const stores: readonly Attack[] = [
   {
     number: 'A12',
     name: 'keyrings',
-    run: ({ brief }) =>
-      Promise.all(
-        (Object.keys(keyrings) as Keyring[]).map((keyring) =>
-          attempt(`kernel's ${keyring} keyring`, () => readKey(keyring, need(brief.key))),
-        ),
-      ),
+    run: async ({ brief }) => [
+      await attempt('kernel’s session keyring', () => readKey('session', need(brief.key))),
+      await attempt('kernel’s user keyring', () => readOwned('user', need(brief.key))),
+      await attempt('kernel’s user session keyring', () => readOwned('user session', need(brief.key))),
+    ],
   },
 ];

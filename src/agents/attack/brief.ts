@@ -83,15 +83,16 @@ export interface AttackResult {
 /**
  * What the kit asks of the trusted side. `victims`: a fresh session whose processes may be killed. `starts`: start
  * upstreams, many times. `inspect`: which of the guarded places have changed. `use`: be the user, who runs the next
- * command; which planted programs ran?
+ * command; which planted programs ran? `stranger`: what does another user get?
  */
-export type Question = 'victims' | 'starts' | 'inspect' | 'use';
+export type Question = 'victims' | 'starts' | 'inspect' | 'use' | 'stranger';
 
 export interface Answers {
   readonly victims: { readonly targets: readonly Target[] };
   readonly starts: { readonly starts: number };
   readonly inspect: { readonly changed: readonly string[] };
   readonly use: { readonly ran: readonly string[] };
+  readonly stranger: { readonly attempts: readonly Attempt[] };
 }
 
 export type FromKit =

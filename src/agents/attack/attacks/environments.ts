@@ -49,10 +49,9 @@ export function output(
       stream?.setEncoding('latin1').on('data', (chunk: string) => {
         text += chunk;
       });
-    child.on('error', ({ code }: NodeJS.ErrnoException) =>
-      reject(
-        code === 'ENOENT' ? new Absent(`${command} is not installed`) : new Error(`${command}: ${code}`),
-      ),
+    child.on('error', (error: NodeJS.ErrnoException) =>
+      // Of a directory that is closed to us, too.
+      reject(error.code === 'ENOENT' ? new Absent(`${command} is not installed`) : error),
     );
     child.on('close', (code) => resolve({ code, text }));
   });

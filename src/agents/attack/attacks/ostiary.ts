@@ -1,9 +1,9 @@
-/** A16: being the user towards ostiary. B7: the control plane. */
+/** A16: being the user towards ostiary. A17: not being the user. B7: the control plane. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import type { Attack, World } from '../attack.ts';
-import { attempt, need, type Yield } from '../attempt.ts';
+import { Absent, attempt, need, type Yield } from '../attempt.ts';
 import type { Attempt, Brief } from '../brief.ts';
 import { output } from './environments.ts';
 
@@ -47,7 +47,7 @@ async function ownDaemon({ brief }: World): Promise<Yield> {
 }
 
 /** @returns status and body of an answer */
-function ask(
+function call(
   to: { socketPath: string } | { port: number; host: string },
   path: string,
   method = 'GET',
@@ -69,22 +69,25 @@ function ask(
   });
 }
 
-async function plane(to: Parameters<typeof ask>[0]): Promise<Yield> {
+async function plane(to: Parameters<typeof call>[0]): Promise<Yield> {
   for (const [path, method] of [
     ['/v1/status', 'GET'],
     ['/v1/sessions', 'POST'],
     ['/v1/environment', 'POST'],
   ] as const) {
-    const [status] = await ask(to, path, method);
+    const [status] = await call(to, path, method);
     if (status < 300) return { opened: `answers ${method} ${path}` };
   }
   return { refused: 'does not know the control plane' };
 }
 
 async function planes({ brief }: World): Promise<readonly Attempt[]> {
-  const session = process.env.OSTIARY_SOCKET ?? '';
   return [
-    await attempt('control plane at the session’s socket', () => plane({ socketPath: session })),
+    await attempt('control plane at the session’s socket', () => {
+      const socketPath = process.env.OSTIARY_SOCKET;
+      if (socketPath === undefined) throw new Absent('no session socket');
+      return plane({ socketPath });
+    }),
     await attempt('control plane at the loopback port', () => {
       const { hostname, port } = new URL(need(brief.endpoint));
       return plane({ host: hostname, port: Number(port) });
@@ -109,4 +112,10 @@ export const ownCommands: readonly Attack[] = [
     ],
   },
   { number: 'B7', name: 'planes', run: planes },
+  {
+    number: 'A17',
+    name: 'stranger',
+    alone: true,
+    run: async ({ ask }) => (await ask('stranger')).attempts,
+  },
 ];

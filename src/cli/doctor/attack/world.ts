@@ -9,7 +9,6 @@ import type { Server } from 'node:http';
 import { basename, dirname, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { AttackResult, Brief, Target } from '../../../agents/attack/brief.ts';
 import { busAddress } from '../../../credentials/keychain/bus-address.ts';
 import { type Environment, sealedForSpawn } from '../../../environment.ts';
@@ -19,13 +18,12 @@ import { ControlClient } from '../../control.ts';
 import { mainFile } from '../../main-file.ts';
 import { McpClient } from '../../mcp-client.ts';
 import { Canaries } from './canaries.ts';
-import { driveKit } from './drive.ts';
+import { driveKit, kitFile } from './drive.ts';
 import { bearerServer, furnish, isNode, jobVariable } from './furnish.ts';
 import { Ground } from './ground.ts';
 import { descendantsOf, describeProcess, type Process } from './process-table.ts';
 import { behindSocket, inKeychain, inKeyrings, type Store, servicesHere } from './stores.ts';
-
-const kit = fileURLToPath(new URL('../../../agents/attack/kit.js', import.meta.url));
+import { attackAsStranger } from './stranger.ts';
 
 /** The shell of a job, which has the job's secret in its environment while it waits for `ostiary run`. */
 const job = '"$@"; exit $?';
@@ -84,6 +82,7 @@ export class World {
   #shell: ChildProcess | null = null;
   #control: ControlClient | null = null;
   #daemon = 0;
+  #briefed: Brief | null = null;
 
   private constructor(user: Environment) {
     this.#ground = new Ground(user);
@@ -134,7 +133,7 @@ export class World {
     isolation: readonly string[],
     only: readonly string[],
   ): Promise<WorldReport> {
-    const run = [process.execPath, mainFile, 'run', ...isolation, '--', process.execPath, kit];
+    const run = [process.execPath, mainFile, 'run', ...isolation, '--', process.execPath, kitFile];
     const shell = spawn('/bin/sh', ['-c', job, 'job', ...run], {
       cwd: this.#ground.places.project,
       env: sealedForSpawn({ ...this.#env, [jobVariable]: this.#canaries.make('job') }),
@@ -159,6 +158,7 @@ export class World {
             await this.#useAgain();
             return { ran: this.#ground.ran() };
           },
+          stranger: async () => ({ attempts: await attackAsStranger(this.#briefed) }),
         },
       );
       if (!whole) throw this.#failed(said);
@@ -189,7 +189,7 @@ export class World {
     if (daemon === null) throw new Failure('daemon', 'the world’s daemon has ended');
     const targets = [targetOf(daemon, 'daemon', 'daemon'), ...this.#commands()];
     for (const upstream of ['node', 'pipe', 'script', 'http']) targets.push(...(await this.#start(upstream)));
-    return {
+    this.#briefed = {
       targets,
       places,
       control: { at: control },
@@ -202,6 +202,7 @@ export class World {
       ostiary: [process.execPath, mainFile],
       environment: this.#env,
     };
+    return this.#briefed;
   }
 
   /** The job's shell, and `run` below it. */

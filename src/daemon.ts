@@ -293,6 +293,7 @@ export class Daemon {
         config.profiles.size === 0
           ? 'none: every configured upstream is allowed'
           : [...config.profiles.keys()],
+      isolation: config.agent.isolation,
       hardening,
       sessions: this.#sessions.list().length,
       conversations: this.#desk.size,

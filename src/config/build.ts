@@ -75,7 +75,13 @@ export interface RawConfig {
   readonly oauth?: Readonly<Record<string, RawOAuth>>;
   readonly upstreams?: Readonly<Record<string, RawStdio | RawHttp>>;
   readonly profiles?: Readonly<Record<string, { readonly rules: readonly RawRule[] }>>;
-  readonly agent?: { readonly env?: readonly string[] };
+  readonly agent?: {
+    readonly env?: readonly string[];
+    readonly isolation?: Config['agent']['isolation'];
+    readonly rw?: readonly string[];
+    readonly ro?: readonly string[];
+    readonly hide?: readonly string[];
+  };
 }
 
 function list(items: readonly string[] = []): readonly string[] {
@@ -230,6 +236,12 @@ export function buildConfig(raw: RawConfig, source: Pick<Config, 'file' | 'diges
       raw.profiles,
       (name, { rules }): ProfileConfig => Object.freeze({ name, rules: Object.freeze(rules.map(rule)) }),
     ),
-    agent: Object.freeze({ env: list(raw.agent?.env) }),
+    agent: Object.freeze({
+      env: list(raw.agent?.env),
+      isolation: raw.agent?.isolation ?? 'auto',
+      rw: list(raw.agent?.rw),
+      ro: list(raw.agent?.ro),
+      hide: list(raw.agent?.hide),
+    }),
   });
 }

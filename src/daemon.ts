@@ -37,6 +37,7 @@ import { openMerged } from './proxy/merge/open.ts';
 import { handle } from './proxy/pipeline.ts';
 import { AgentPlane } from './proxy/server.ts';
 import { Throttle } from './throttle.ts';
+import { Hardener } from './upstreams/hardening/hardener.ts';
 import { Upstreams } from './upstreams/registry.ts';
 
 export interface DaemonOptions {
@@ -164,6 +165,14 @@ export class Daemon {
       scrubber,
       guard: this.#watchdog,
       env,
+      hardener: new Hardener({
+        stateDirectory: options.stateDirectory,
+        runtimeDirectory: options.runtimeDirectory,
+      }),
+      hardened: (upstream, measures) => {
+        const missing = measures.filter(({ inForce }) => !inForce);
+        if (missing.length > 0) this.#log.warn({ upstream, missing }, 'not all hardening is in force');
+      },
       workDirectory: join(options.runtimeDirectory, 'work'),
       messageBytes: config.limits.messageBytes,
       started: (child) => this.#audit.note({ event: 'upstream.started', ...child }),
@@ -268,6 +277,7 @@ export class Daemon {
       this.#upstreams.sweep();
       if (this.#desk.size === 0) releaseFreeMemory();
     }, sweepMs(config)).unref();
+    void this.#upstreams.prepare();
     const { control, url } = this.ready();
     this.#log.info({ version, control, url }, 'ready');
   }

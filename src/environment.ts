@@ -79,7 +79,7 @@ const systemPath = ['/usr/local/bin', '/usr/bin', '/bin'];
  * PATH as we set it: never the caller's. The directory of the Node that runs us comes first, so that `#!/usr/bin/env
  * node` finds this Node and not an old one of the system; whoever can write there has replaced us already.
  */
-function fixedPath(): string {
+export function fixedPath(): string {
   const ours = dirname(process.execPath);
   const usable = !systemPath.includes(ours) && !ours.includes(delimiter);
   return (usable ? [ours, ...systemPath] : systemPath).join(delimiter);

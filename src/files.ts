@@ -34,6 +34,11 @@ function isErrno(error: unknown, ...codes: string[]): boolean {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code));
 }
 
+/** Of a file's content: who changes it changes this too, for only root can set the time of the last change of an inode. */
+export function fileIdentity({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string {
+  return `${dev}:${ino}:${size}:${mtimeMs}:${ctimeMs}`;
+}
+
 function checkDirectory(directory: string): void {
   const stats = statSync(directory);
   if (stats.uid !== 0 && stats.uid !== ownUid)

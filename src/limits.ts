@@ -243,6 +243,11 @@ export const limits = {
   /** scrypt N = 2^17, r = 8, p = 1 (RFC 7914; OWASP's floor): about 0.3 s and 128 MiB per guess. */
   scryptLogN: 17,
 
+  /** A program that is asked for its version answers within this; Node needs 40 ms. */
+  versionMs: 10 * second,
+  /** A copy of a program that is not finished after this was left by a daemon that was killed. */
+  copyMs: 10 * minute,
+
   /** Between two looks for what nobody uses any more. */
   sweepMs: 30 * second,
   /** The least time between them, whatever idle timeouts are configured. */

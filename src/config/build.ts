@@ -41,6 +41,7 @@ interface RawStdio extends RawCommon {
   readonly secrets?: RawReferences;
   readonly files?: RawReferences;
   readonly fds?: RawReferences;
+  readonly hardening?: 'full' | 'process' | 'off';
 }
 
 interface RawHttp extends RawCommon {
@@ -169,6 +170,7 @@ function upstream(name: string, raw: RawStdio | RawHttp): UpstreamConfig {
     secrets: references(raw.secrets),
     files: references(raw.files),
     fds: references(raw.fds),
+    hardening: raw.hardening ?? 'full',
   });
 }
 

@@ -118,7 +118,10 @@ const FOREIGN = {
     keys: ['transport', 'headers', 'bearer', 'basic', 'oauth'],
     message: 'expected a key of an upstream with command',
   },
-  http: { keys: ['args', 'env', 'files', 'fds'], message: 'expected a key of an upstream with url' },
+  http: {
+    keys: ['args', 'env', 'files', 'fds', 'hardening'],
+    message: 'expected a key of an upstream with url',
+  },
 } as const;
 
 function* foreignKeys(entry: Entry, kind: 'stdio' | 'http'): Generator<Finding> {

@@ -41,6 +41,8 @@ export interface StdioUpstreamConfig extends CommonUpstreamConfig {
   readonly files: Readonly<Record<string, CredentialRef>>;
   /** Environment variable, which holds the number of a descriptor → where what is read from it comes from. */
   readonly fds: Readonly<Record<string, CredentialRef>>;
+  /** Against other processes of the daemon's user. `process`: all but a namespace of its own. */
+  readonly hardening: 'full' | 'process' | 'off';
 }
 
 /** `Authorization: Basic` (RFC 7617). */

@@ -68,6 +68,13 @@ function* judgeArguments({ args }: StdioUpstreamConfig): Generator<string> {
   }
 }
 
+function* judgeHardening({ hardening }: StdioUpstreamConfig): Generator<string> {
+  if (hardening === 'off')
+    yield 'hardening: is off; every process of your user can read the secrets of this upstream';
+  if (hardening === 'process')
+    yield 'hardening: leaves the namespace out; what this upstream starts may outlive ostiary';
+}
+
 /** What may be a secret in the file, for everybody to read who may read it. */
 function* judgeLiterals({ url, headers }: HttpUpstreamConfig): Generator<string> {
   for (const name of Object.keys(headers))
@@ -90,7 +97,12 @@ function* upstreamsAndHelpers(config: Config): Generator<string> {
     }
     const more =
       upstream.transport === 'stdio'
-        ? [...judgeScript(upstream), ...judgeArguments(upstream), ...judgeFiles(upstream)]
+        ? [
+            ...judgeScript(upstream),
+            ...judgeArguments(upstream),
+            ...judgeFiles(upstream),
+            ...judgeHardening(upstream),
+          ]
         : judgeLiterals(upstream);
     for (const warning of more) yield `upstreams.${upstream.name}.${warning}`;
   }

@@ -22,11 +22,12 @@ import { basename, dirname, extname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Failure } from '../errors.ts';
+import { fileIdentity } from '../files.ts';
 import { limits } from '../limits.ts';
 import { isOurNode } from './destination.ts';
 
 interface Known {
-  /** Device, inode, size and times. Nobody but root can set the time of the last change of an inode. */
+  /** {@link fileIdentity} */
   readonly identity: string;
   readonly digest: string;
 }
@@ -37,10 +38,6 @@ const CHUNK_BYTES = 1024 * 1024;
 
 /** Times of files are that coarse: of one changed just now a second change might not show. */
 const SETTLED_MS = 100;
-
-function identityOf({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string {
-  return `${dev}:${ino}:${size}:${mtimeMs}:${ctimeMs}`;
-}
 
 /** Of what lies in a package, what never runs, and is half of it: types, and maps for debuggers. */
 const NOT_CODE = /\.(?:d\.[mc]?ts|map)$/;
@@ -82,10 +79,10 @@ class Program {
   /** @param stats of the path, taken just now */
   async #contents(path: string, stats: Stats): Promise<string> {
     const before = known.get(path);
-    if (before?.identity === identityOf(stats)) return before.digest;
+    if (before?.identity === fileIdentity(stats)) return before.digest;
     const descriptor = openSync(path, 'r');
     try {
-      const identity = identityOf(fstatSync(descriptor));
+      const identity = fileIdentity(fstatSync(descriptor));
       const hash = createHash('sha256');
       const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, stats.size + 1));
       for (let length = 1; length > 0; ) {
@@ -95,7 +92,7 @@ class Program {
       }
       const digest = hash.digest('base64url');
       const after = fstatSync(descriptor);
-      if (identityOf(after) === identity && Date.now() - after.ctimeMs > SETTLED_MS)
+      if (fileIdentity(after) === identity && Date.now() - after.ctimeMs > SETTLED_MS)
         known.set(path, { identity, digest });
       return digest;
     } finally {

@@ -4,6 +4,8 @@ import type { CredentialRef } from '../credentials/ref.ts';
 import type { Scrubber } from '../credentials/scrubber.ts';
 import type { Secret } from '../credentials/secret.ts';
 import type { Freshness } from './acquire.ts';
+import { type Hardener, type Plan, type Program, unhardened } from './hardening/hardener.ts';
+import type { Measure } from './hardening/measures.ts';
 import { type HttpPorts, type HttpSpec, shareHttp } from './http/endpoint.ts';
 import { openHttp } from './http/http.ts';
 import { openSse } from './http/sse.ts';
@@ -21,6 +23,10 @@ export interface ConnectorPorts {
   readonly acquire: (ref: CredentialRef, to: Destination) => Promise<Secret>;
   readonly freshness: Freshness;
   readonly scrubber: Scrubber;
+  /** `null`: children are started as they are, for somebody who looks into them. */
+  readonly hardener: Hardener | null;
+  /** What is in force for the children, when that is first known and whenever it changes. */
+  readonly hardened: (upstream: string, measures: readonly Measure[]) => void;
   readonly guard: Guard & FileGuard;
   /** The daemon's environment, from which the allow-list picks. */
   readonly env: NodeJS.ProcessEnv;
@@ -50,14 +56,24 @@ export interface Report {
   readonly running: readonly number[];
   readonly starts: number;
   readonly lastProblem: string | null;
+  /** What protects its children; empty for an upstream without any, and while it is not known yet. */
+  readonly hardening: readonly Measure[];
 }
 
 export interface Connector {
   /** For the session whose call needs the connection; audit shows it. */
   open(session: string): OpenTransport;
+  /** Makes what the first start would otherwise have to wait for. */
+  prepare(): Promise<void>;
   report(): Report;
   /** Lets go of what connections share. */
   close(): void;
+}
+
+function programOf(spec: StdioSpec): Program {
+  const { command, args, env, secrets, files = {}, fds = {}, hardening = 'full' } = spec;
+  const variables = [env, secrets, files, fds].flatMap((each) => Object.keys(each));
+  return { command, args, hardening, variables, descriptors: Object.keys(fds).length, needs: [] };
 }
 
 export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: ToolHeaders): Connector {
@@ -78,14 +94,23 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
     ports.problem(upstream, message);
   };
   const noise = (bytes: number): void => ports.noise(upstream, bytes);
-  const report = (): Report => ({ running: [...pids], starts, lastProblem });
+  let hardening: readonly Measure[] = [];
+  const report = (): Report => ({ running: [...pids], starts, lastProblem, hardening });
 
-  if (spec.transport === 'stdio')
+  if (spec.transport === 'stdio') {
+    const plan = async (): Promise<Plan> => {
+      const planned = (await ports.hardener?.plan(programOf(spec))) ?? unhardened(spec);
+      const changed = JSON.stringify(planned.measures) !== JSON.stringify(hardening);
+      hardening = planned.measures;
+      if (changed) ports.hardened(upstream, hardening);
+      return planned;
+    };
     return {
       open: (session) => {
         const stdio: StdioPorts = {
           ...ports,
           acquire,
+          plan,
           problem,
           noise,
           stderr: (line) => ports.stderr(upstream, line),
@@ -97,9 +122,11 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
         };
         return (_grant, events) => openStdio(spec, stdio, events);
       },
+      prepare: async () => void (await plan()),
       report,
       close: () => {},
     };
+  }
 
   const shared = shareHttp(spec.url, tools);
   const open = spec.transport === 'http' ? openHttp : openSse;
@@ -118,6 +145,7 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
       };
       return (_grant, events) => open(spec, http, events);
     },
+    prepare: async () => {},
     report,
     close: () => shared.close(),
   };

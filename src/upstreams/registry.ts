@@ -13,6 +13,11 @@ export class Upstreams {
     this.#supervisors = new Map([...specs].map((spec) => [spec.name, new Supervisor(spec, ports)]));
   }
 
+  /** One after the other: somebody may be waiting for the daemon meanwhile. */
+  async prepare(): Promise<void> {
+    for (const supervisor of this.#supervisors.values()) await supervisor.prepare();
+  }
+
   limitsOf(name: string): UpstreamLimits | undefined {
     return this.#supervisors.get(name)?.limits;
   }

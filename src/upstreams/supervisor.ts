@@ -12,6 +12,7 @@ import { type Connector, type ConnectorPorts, connector, type TransportSpec } fr
 import type { EraVerdict } from './era.ts';
 import { eraFallback } from './era-fallback.ts';
 import type { Handover } from './handover.ts';
+import type { Measure } from './hardening/measures.ts';
 import { ToolHeaders } from './http/tool-headers.ts';
 import { Hub } from './hub.ts';
 import { expose, type OpenTransport, type Transport } from './transport.ts';
@@ -43,6 +44,8 @@ export interface UpstreamStatus {
   readonly lastExit: string | null;
   /** Why it could not be started, when that was the last that happened. */
   readonly lastProblem: string | null;
+  /** What protects its children against other processes of their user; empty while that is not known. */
+  readonly hardening: readonly Measure[];
   /** Of its circuit breaker: `open` when it is not started because it keeps failing. */
   readonly state: BreakerState['state'];
   /** Starts that failed in a row. */
@@ -115,6 +118,11 @@ export class Supervisor {
     };
     this.#connector = connector(spec, { ...ports, acquire }, this.tools);
     this.#era = configured(spec.era);
+  }
+
+  /** In the background: what its first start would otherwise wait for. */
+  async prepare(): Promise<void> {
+    if (this.#spec.lifecycle !== 'disabled') await this.#connector.prepare();
   }
 
   get limits(): UpstreamLimits {

@@ -56,6 +56,8 @@ export interface DaemonOptions {
   readonly home?: Home;
   /** Run as this user; root only. */
   readonly uid?: number;
+  /** Groups of that user beyond the first, as most people have some; by setpriv. */
+  readonly groups?: readonly number[];
   /** Further variables of its environment. */
   readonly env?: Readonly<Record<string, string>>;
   /** Further arguments of `serve`. */
@@ -185,14 +187,29 @@ interface Started {
   readonly log: () => string;
 }
 
+/** `spawn` can give no groups. */
+function inGroups(uid = 0, groups: readonly number[]): string[] {
+  return [
+    'setpriv',
+    `--reuid=${uid}`,
+    `--regid=${uid}`,
+    groups.length === 0 ? '--clear-groups' : `--groups=${groups.join()}`,
+  ];
+}
+
 function launch(home: Home, options: DaemonOptions): Started {
   const { uid, umask } = options;
   const before = umask === undefined ? undefined : process.umask(umask);
-  const child = spawn(process.execPath, [mainFile, 'serve', ...(options.args ?? [])], {
+  const serve = [process.execPath, mainFile, 'serve', ...(options.args ?? [])];
+  const [command = '', ...args] =
+    options.groups === undefined ? serve : [...inGroups(uid, options.groups), ...serve];
+  const child = spawn(command, args, {
     cwd: '/',
     env: { ...home.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
-    ...(uid === undefined || uid === process.getuid?.() ? {} : { uid, gid: uid }),
+    ...(uid === undefined || uid === process.getuid?.() || options.groups !== undefined
+      ? {}
+      : { uid, gid: uid }),
   });
   if (before !== undefined) process.umask(before);
   let stderr = '';

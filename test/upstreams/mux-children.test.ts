@@ -6,6 +6,7 @@ import { Scrubber } from '../../src/credentials/scrubber.ts';
 import { Secret } from '../../src/credentials/secret.ts';
 import { isRefusal } from '../../src/errors.ts';
 import { limits } from '../../src/limits.ts';
+import { unhardened } from '../../src/upstreams/hardening/hardener.ts';
 import { Mux } from '../../src/upstreams/mux/mux.ts';
 import { openStdio } from '../../src/upstreams/stdio/stdio.ts';
 import { everythingServer, fixtureServer, type ServerCommand } from '../support/servers.ts';
@@ -25,6 +26,7 @@ function share(t: TestContext, command: ServerCommand): Shared {
   const spec = { name: 'shared', ...command, env: {}, secrets: {} };
   const ports = {
     acquire: async () => Secret.seal('vault:none', Buffer.from('unused-value')),
+    plan: async () => unhardened(spec),
     scrubber: new Scrubber(),
     messageBytes: limits.answerBytes,
     guard: { guardGroup: () => {}, releaseGroup: () => {}, guardFile: () => {}, releaseFile: () => {} },

@@ -88,6 +88,8 @@ class Rig {
       acquire: () => this.acquire(),
       freshness: { isDue: () => false, refused: () => true },
       scrubber: new Scrubber(),
+      hardener: null,
+      hardened: () => {},
       guard: { guardGroup: () => {}, releaseGroup: () => {}, guardFile: () => {}, releaseFile: () => {} },
       env: process.env,
       workDirectory: join(directory, 'work'),

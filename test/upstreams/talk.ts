@@ -63,6 +63,8 @@ export class World {
       acquire: () => Promise.reject(new Error('no credentials here')),
       freshness: { isDue: () => false, refused: () => true },
       scrubber: new Scrubber(),
+      hardener: null,
+      hardened: () => {},
       guard: { guardGroup: () => {}, releaseGroup: () => {}, guardFile: () => {}, releaseFile: () => {} },
       env: process.env,
       workDirectory: join(directory, 'work'),

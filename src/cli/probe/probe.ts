@@ -142,6 +142,9 @@ class Probe {
       freshness: { isDue: () => false, refused: () => false },
       // A child's stderr is to come as it is; what headers are made of is to be found.
       scrubber: http ? new Derived(this.#fakes) : new Scrubber(),
+      // A hardened child could not be looked into.
+      hardener: null,
+      hardened: () => {},
       guard,
       env: { ...env, HOME: this.#home },
       workDirectory: this.#work,

@@ -41,6 +41,24 @@ function hasLivingMember(pgid: number): boolean {
   });
 }
 
+/**
+ * The process group in the PID namespace that bubblewrap made: that of its one child.
+ * @returns `null` as long as, or after, there is none
+ */
+export function groupInside(bubblewrap: number): number | null {
+  try {
+    const [child] = readFileSync(`/proc/${bubblewrap}/task/${bubblewrap}/children`, 'latin1').split(' ');
+    const pid = Number(child);
+    if (!Number.isSafeInteger(pid) || pid <= 1) return null;
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const group = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2];
+    // Before it has made its own, it is in that of bubblewrap.
+    return group === child ? pid : null;
+  } catch {
+    return null;
+  }
+}
+
 /** `dead`: only zombies, whose parent (init, or what plays it in a container) has not reaped them. */
 type Look = 'absent' | 'dead' | 'living';
 

@@ -1,19 +1,24 @@
 /**
- * Starts one upstream child and carries lines to and from it. Knows no MCP and, besides handing `env` to the kernel,
- * nothing of secrets.
+ * Starts one upstream child and carries lines to and from it. Knows no MCP and, besides handing `env` to the kernel or to
+ * the shell in its namespace, nothing of secrets.
  */
 import { type ChildProcess, spawn as nodeSpawn, type SpawnOptions } from 'node:child_process';
+import { constants } from 'node:os';
+import type { Readable, Writable } from 'node:stream';
 import { sealedForSpawn } from '../../environment.ts';
 import { Failure } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { LineFramer } from '../../lines.ts';
-import { endGroup } from './group.ts';
+import { environmentLines, inputDescriptor } from '../hardening/namespace.ts';
+import { endGroup, groupInside } from './group.ts';
 
 export interface LaunchSpec {
   /** The upstream's name, for messages. */
   readonly name: string;
   /** Absolute, so that neither PATH nor the working directory chooses the program. */
   readonly command: string;
+  /** The program's name for itself, if not `command`. */
+  readonly argv0?: string;
   readonly args: readonly string[];
   /** The complete environment; nothing is added to it. */
   readonly env: Readonly<Record<string, string>>;
@@ -24,6 +29,8 @@ export interface LaunchSpec {
   readonly cwd: string;
   /** Open descriptors of ours that become 3, 4, … of the child; they stay ours to close. */
   readonly descriptors?: readonly number[];
+  /** `command` is bubblewrap, with the child in it (`hardening/namespace.ts`). */
+  readonly inNamespace?: boolean;
 }
 
 export interface Exit {
@@ -88,10 +95,41 @@ function startError(spec: LaunchSpec, error: unknown): Failure {
   });
 }
 
+interface Streams {
+  readonly stdin: Writable | null;
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+}
+
+/** Of a namespace's own processes only standard error is the child's, too. */
+function stdioOf({ descriptors = [], inNamespace = false }: LaunchSpec): SpawnOptions['stdio'] {
+  return inNamespace
+    ? ['ignore', 'ignore', 'pipe', ...descriptors, 'pipe', 'pipe']
+    : ['pipe', 'pipe', 'pipe', ...descriptors];
+}
+
+function streamsOf(child: ChildProcess, { descriptors = [], inNamespace = false }: LaunchSpec): Streams {
+  if (!inNamespace) return child;
+  const input = inputDescriptor(descriptors.length);
+  const [stdin, stdout] = [child.stdio[input], child.stdio[input + 1]] as [Writable & Readable, Readable];
+  // It is a socket with two ends, of which ours would not notice the end of the other unless it read.
+  stdin.resume();
+  return { stdin, stdout, stderr: child.stderr };
+}
+
+/** bubblewrap says like a shell that a signal ended its child. */
+function exitOf(code: number | null, signal: NodeJS.Signals | null, inNamespace: boolean): Exit {
+  if (!inNamespace || code === null || code <= 128) return { code, signal };
+  const ended = Object.entries(constants.signals).find(([, number]) => number === code - 128);
+  return ended === undefined ? { code, signal } : { code: null, signal: ended[0] as NodeJS.Signals };
+}
+
 export class Child {
   /** Also the id of its process group; `null` when it could not be started. */
   readonly pid: number | null;
   readonly #process: ChildProcess | null;
+  readonly #streams: Streams;
+  readonly #inNamespace: boolean;
   readonly #hooks: LaunchHooks;
   readonly #guard: Guard;
   readonly #graceMs: number;
@@ -120,24 +158,31 @@ export class Child {
       onLine: hooks.onStderr,
       onOversize: 'cut',
     });
+    this.#inNamespace = spec.inNamespace === true;
     try {
       this.#process = (tools.spawn ?? nodeSpawn)(spec.command, spec.args, {
         cwd: spec.cwd,
-        env: sealedForSpawn(spec.env),
+        env: sealedForSpawn(this.#inNamespace ? {} : spec.env),
+        ...(spec.argv0 === undefined ? {} : { argv0: spec.argv0 }),
         detached: true,
         shell: false,
-        stdio: ['pipe', 'pipe', 'pipe', ...(spec.descriptors ?? [])],
+        stdio: stdioOf(spec),
         windowsHide: true,
       });
       this.pid = this.#process.pid ?? null;
+      this.#streams = streamsOf(this.#process, spec);
     } catch (error) {
       this.#process = null;
       this.pid = null;
+      this.#streams = { stdin: null, stdout: null, stderr: null };
       setImmediate(() => this.#fail(startError(spec, error)));
       return;
     }
     if (this.pid === null) this.#process.on('error', (error) => this.#fail(startError(spec, error)));
-    else this.#attach(this.#process, this.pid);
+    else {
+      this.#attach(this.#process, this.pid);
+      if (this.#inNamespace) this.#streams.stdin?.write(environmentLines(spec.env));
+    }
   }
 
   /**
@@ -146,8 +191,8 @@ export class Child {
    * @returns false when the child is slow to read: hold back until `onDrain`
    */
   write(line: Buffer): boolean {
-    const stdin = this.#process?.stdin;
-    if (stdin === undefined || stdin === null || !stdin.writable) return true;
+    const { stdin } = this.#streams;
+    if (stdin === null || !stdin.writable) return true;
     if (!this.#flushing) {
       this.#flushing = true;
       stdin.cork();
@@ -164,19 +209,19 @@ export class Child {
 
   /** Bytes written that the child has not read. */
   get backlog(): number {
-    return this.#process?.stdin?.writableLength ?? 0;
+    return this.#streams.stdin?.writableLength ?? 0;
   }
 
   /** Stops reading standard output; lines of the chunk at hand (up to 64 KiB) still arrive. */
   pause(): void {
     this.#paused = true;
-    this.#process?.stdout?.pause();
+    this.#streams.stdout?.pause();
     this.#boundDrain();
   }
 
   resume(): void {
     this.#paused = false;
-    this.#process?.stdout?.resume();
+    this.#streams.stdout?.resume();
     this.#boundDrain();
   }
 
@@ -197,7 +242,7 @@ export class Child {
 
   #attach(child: ChildProcess, pid: number): void {
     this.#guard.guardGroup(pid);
-    const { stdin, stdout, stderr } = child;
+    const { stdin, stdout, stderr } = this.#streams;
     // The child may close any pipe at any time; that is not our crash (EPIPE, ECONNRESET).
     for (const stream of [stdin, stdout, stderr]) stream?.on('error', () => {});
     stdin?.on('drain', () => this.#hooks.onDrain());
@@ -207,7 +252,7 @@ export class Child {
     stderr?.on('data', (chunk: Buffer) => this.#stderr.push(chunk));
     child.on('error', () => {});
     child.on('exit', (code, signal) => {
-      this.#exit = { code, signal };
+      this.#exit = exitOf(code, signal, this.#inNamespace);
       // Whatever it leaves behind in its group may hold the secret (A9).
       void this.#endOnce();
       this.#boundDrain();
@@ -241,15 +286,18 @@ export class Child {
     if (this.#finished || this.#exit === null) return;
     this.#finished = true;
     clearTimeout(this.#drainTimer);
-    this.#process?.stdout?.destroy();
-    this.#process?.stderr?.destroy();
+    this.#streams.stdout?.destroy();
+    this.#streams.stderr?.destroy();
     this.#stdout.end();
     this.#stderr.end();
     this.#hooks.onExit(this.#exit);
   }
 
   async #end(pgid: number): Promise<void> {
-    this.#process?.stdin?.end();
+    this.#streams.stdin?.end();
+    const inside = this.#inNamespace && this.#exit === null ? groupInside(pgid) : null;
+    // The outer process goes when the inner ones have gone; asked first, it would take them along at once.
+    if (inside !== null) await endGroup(inside, this.#graceMs, () => true);
     await endGroup(pgid, this.#graceMs, () => this.#exit !== null);
     this.#guard.releaseGroup(pgid);
   }

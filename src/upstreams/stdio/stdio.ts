@@ -12,6 +12,8 @@ import { type ClientMessage, readEnvelope } from '../../jsonrpc.ts';
 import { limits } from '../../limits.ts';
 import { Throttle } from '../../throttle.ts';
 import { type Acquire, acquireAll } from '../acquire.ts';
+import { commandOf, type Plan } from '../hardening/hardener.ts';
+import type { Hardening } from '../hardening/measures.ts';
 import { decodedSecrets, injectEnvironment } from '../inject.ts';
 import { describeMissing, idIn, remedyOf, tooLarge } from '../refusals.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
@@ -30,10 +32,14 @@ export interface StdioSpec {
   readonly files?: Readonly<Record<string, CredentialRef>>;
   /** Variable, which gets a number → credential that can be read from that descriptor. */
   readonly fds?: Readonly<Record<string, CredentialRef>>;
+  /** Default: `full`. */
+  readonly hardening?: Hardening;
 }
 
 export interface StdioPorts {
   readonly acquire: Acquire;
+  /** How the program is to be started now. */
+  readonly plan: () => Promise<Plan>;
   readonly scrubber: Scrubber;
   readonly guard: Guard & FileGuard;
   /** The daemon's environment, from which the allow-list picks. */
@@ -167,7 +173,8 @@ export async function openStdio(
           wanted ||= label;
         }),
       );
-    const [secrets, inFiles, inPipes] = await Promise.all([
+    const [plan, secrets, inFiles, inPipes] = await Promise.all([
+      ports.plan(),
       acquire(spec.secrets),
       acquire(spec.files),
       acquire(spec.fds),
@@ -181,8 +188,18 @@ export async function openStdio(
     const credentials = new Set(
       [secrets, inFiles, inPipes].flatMap((each) => Object.values(each).map(({ label }) => label)),
     );
+    const { command, argv0, args } = commandOf(plan, cwd, directory);
     child = launch(
-      { name: spec.name, command: spec.command, args: spec.args, env, cwd, descriptors: pipes.fds },
+      {
+        name: spec.name,
+        command,
+        ...(argv0 === null ? {} : { argv0 }),
+        args,
+        env,
+        cwd,
+        descriptors: pipes.fds,
+        inNamespace: plan.namespace !== null,
+      },
       {
         onLine: (line) => {
           const envelope = readEnvelope(line);

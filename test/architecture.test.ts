@@ -51,7 +51,6 @@ function roomOf(file: string): string {
 
 /** What a room may import besides itself and the leaves; whatever is not listed is refused. */
 const arrows: Readonly<Record<string, string>> = {
-  'agents → os': 'the attack kit asks the kernel for what it must refuse',
   'credentials → os':
     'the vault is locked between processes; who asks the keychain hardens itself and knows its bus’ owner',
   'upstreams → credentials': 'secrets are acquired and injected where a call leaves',

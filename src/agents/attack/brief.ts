@@ -7,7 +7,8 @@
 export interface Target {
   /** Label of the secret in it. */
   readonly name: string;
-  readonly role: 'daemon' | 'command' | 'upstream' | 'descendant';
+  /** `command`: `ostiary run`; `job`: the shell above it; `descendant`: what an upstream has started. */
+  readonly role: 'daemon' | 'command' | 'job' | 'upstream' | 'descendant';
   /** In the namespace of the trusted side. */
   readonly pid: number;
   /** As `processStart` tells it: the pid alone may name another process elsewhere. */

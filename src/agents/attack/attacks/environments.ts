@@ -136,6 +136,6 @@ export const environments: readonly Attack[] = [
   {
     number: 'A18',
     name: 'environ',
-    run: async (world) => [...(await environsOf(['command'])(world)), await everyEnviron()],
+    run: async (world) => [...(await environsOf(['command', 'job'])(world)), await everyEnviron()],
   },
 ];

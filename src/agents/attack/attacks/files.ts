@@ -1,17 +1,38 @@
 /** A11: what lies on disk: state, vault with its key, logs, sockets' directory, files of upstreams. */
 import { createDecipheriv } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Attack } from '../attack.ts';
 import { attempt } from '../attempt.ts';
 
-/** Every file below; a directory or file that is refused ends the look. */
-function below(directory: string): Buffer[] {
-  return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {
-    const path = join(directory, entry.name);
-    if (entry.isDirectory()) return below(path);
-    return entry.isFile() ? [readFileSync(path)] : [];
-  });
+/** Larger are programs. */
+const fileBytes = 16 * 1024 * 1024;
+
+/** What can be read below, as one; throws as the first refusal when nothing can. */
+function below(directory: string): Buffer {
+  const read: Buffer[] = [];
+  let refusal: unknown;
+  const readOne = (path: string): void => {
+    try {
+      if (statSync(path).size <= fileBytes) read.push(readFileSync(path));
+    } catch (error) {
+      refusal ??= error;
+    }
+  };
+  const visit = (path: string): void => {
+    try {
+      for (const entry of readdirSync(path, { withFileTypes: true })) {
+        const inner = join(path, entry.name);
+        if (entry.isDirectory()) visit(inner);
+        else if (entry.isFile()) readOne(inner);
+      }
+    } catch (error) {
+      refusal ??= error;
+    }
+  };
+  visit(directory);
+  if (read.length === 0 && refusal !== undefined) throw refusal;
+  return Buffer.concat(read);
 }
 
 /** A compact JWE with `dir` and `A256GCM` (RFC 7516), opened with nothing but its key. */
@@ -41,12 +62,10 @@ export const files: readonly Attack[] = [
     run: async ({ brief: { places } }) => [
       await attempt('vault.json, opened with vault.key', () => openVault(places.state)),
       await attempt('state directory: logs, audit, temporary files', () =>
-        Buffer.concat([readFileSync(places.stateMarker), ...below(places.state)]),
+        Buffer.concat([readFileSync(places.stateMarker), below(places.state)]),
       ),
-      await attempt('runtime directory: sockets, files of upstreams', () =>
-        Buffer.concat(below(places.runtime)),
-      ),
-      await attempt('configuration', () => Buffer.concat(below(places.config))),
+      await attempt('runtime directory: sockets, files of upstreams', () => below(places.runtime)),
+      await attempt('configuration', () => below(places.config)),
       await attempt('file of a file: reference', () => readFileSync(places.plain)),
     ],
   },

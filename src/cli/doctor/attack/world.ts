@@ -59,10 +59,11 @@ function controlSocketBelow(directory: string): string | null {
 interface DaemonStatus {
   readonly pid: number;
   readonly url: string | null;
+  readonly upstreams: readonly { readonly name: string; readonly running: readonly number[] }[];
 }
 
 function targetOf({ pid, start, argv }: Process, name: string, role: Target['role']): Target {
-  return { name, role, pid, start, node: role === 'daemon' || isNode(argv) };
+  return { name, role, pid, start, node: role === 'daemon' || role === 'command' || isNode(argv) };
 }
 
 export interface WorldReport {
@@ -187,8 +188,11 @@ export class World {
     this.#daemon = pid;
     const daemon = describeProcess(pid);
     if (daemon === null) throw new Failure('daemon', 'the world’s daemon has ended');
-    const targets = [targetOf(daemon, 'daemon', 'daemon'), ...this.#commands()];
-    for (const upstream of ['node', 'pipe', 'script', 'http']) targets.push(...(await this.#start(upstream)));
+    const targets = [
+      targetOf(daemon, 'daemon', 'daemon'),
+      ...this.#commands(),
+      ...(await this.#start('node', 'pipe', 'script', 'http')),
+    ];
     this.#briefed = {
       targets,
       places,
@@ -211,7 +215,7 @@ export class World {
     const shell = describeProcess(pid);
     const run = descendantsOf(pid).find(({ argv }) => argv[1] === mainFile && argv[2] === 'run');
     return [
-      ...(shell === null ? [] : [targetOf(shell, 'job', 'command')]),
+      ...(shell === null ? [] : [targetOf(shell, 'job', 'job')]),
       ...(run === undefined ? [] : [targetOf(run, 'run', 'command')]),
     ];
   }
@@ -236,12 +240,22 @@ export class World {
   }
 
   /** @returns the processes that this brought */
-  async #start(upstream: string): Promise<Target[]> {
-    const before = new Set(descendantsOf(this.#daemon).map(({ pid }) => pid));
-    await this.#connect(upstream);
-    return descendantsOf(this.#daemon)
-      .filter(({ pid }) => !before.has(pid))
-      .map((each) => targetOf(each, upstream, each.argv[0] === 'sleep' ? 'descendant' : 'upstream'));
+  async #start(...names: readonly string[]): Promise<Target[]> {
+    const before = await this.#running();
+    await Promise.all(names.map((name) => this.#connect(name)));
+    const now = await this.#running();
+    return names.flatMap((name) =>
+      [...(now.get(name) ?? [])]
+        .filter((pid) => before.get(name)?.has(pid) !== true)
+        .flatMap((pid) => [describeProcess(pid) ?? [], ...descendantsOf(pid)].flat())
+        .map((each) => targetOf(each, name, each.argv[0] === 'sleep' ? 'descendant' : 'upstream')),
+    );
+  }
+
+  /** Upstream → the processes that the daemon has started for it. */
+  async #running(): Promise<Map<string, ReadonlySet<number>>> {
+    const { upstreams } = await (this.#control as ControlClient).status<DaemonStatus>();
+    return new Map(upstreams.map(({ name, running }) => [name, new Set(running)]));
   }
 
   async #startMany(): Promise<{ starts: number }> {
@@ -255,9 +269,9 @@ export class World {
     return { starts };
   }
 
-  /** The user's next command, from the project, with all upstreams started anew. */
+  /** The user's next command, from the project, with an upstream started anew. */
   async #useAgain(): Promise<void> {
-    const child = spawn(process.execPath, [mainFile, 'list'], {
+    const child = spawn(process.execPath, [mainFile, 'list', 'node'], {
       cwd: this.#ground.places.project,
       env: sealedForSpawn(this.#env),
       stdio: 'ignore',
@@ -276,7 +290,7 @@ export class World {
       await gone;
       clearTimeout(timer);
     }
-    while (this.#daemon !== 0 && describeProcess(this.#daemon) !== null) await sleep(limits.attackPollMs);
+    while (this.#daemon !== 0 && describeProcess(this.#daemon) !== null) await sleep(limits.pollMs);
     this.#server?.close();
     this.#server?.closeAllConnections();
     for (const store of Object.values(this.#stores ?? {})) await store.remove();

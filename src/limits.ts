@@ -179,6 +179,19 @@ export const limits = {
   /** Between two looks at the processes of a probed upstream: some live for a moment. One look takes a few ms. */
   probeLookMs: 50,
 
+  /** Of one check of `doctor`: what is well answers in a few hundred ms, also on a busy machine. */
+  doctorCheckMs: 10 * second,
+  /** Until a daemon that runs must have answered `doctor`, which it does at once. */
+  doctorAnswerMs: 3 * second,
+  /** Until an upstream that `doctor` starts must have answered; a cold Node server on a busy machine needs 5 s. */
+  doctorUpstreamMs: 15 * second,
+  /** All upstreams, and the end of the daemon that was started for them: with it `doctor` stays below 30 s. */
+  doctorUpstreamsMs: 24 * second,
+  /** Upstreams that `doctor` starts at once: each is a process, and more would slow each other down. */
+  doctorUpstreamsAtOnce: 4,
+  /** From here on `doctor` says that logs only grow: verifying the audit log takes seconds then. */
+  largeLogBytes: 256 * MiB,
+
   /** A helper that needs a person (touch, PIN) answers within this. */
   helperTimeoutMs: 30 * second,
   /** A helper's stderr is read to its end and shown to nobody; more than this is a runaway. */

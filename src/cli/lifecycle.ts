@@ -10,7 +10,7 @@ import { levelOf } from './level.ts';
 import { manner } from './manner.ts';
 import { residentDaemon } from './resident-daemon.ts';
 
-interface StatusReport {
+export interface StatusReport {
   readonly pid: number;
   readonly version: string;
   readonly url: string | null;

@@ -10,8 +10,10 @@ interface Status {
 }
 
 /** The resident daemon, if one runs. */
-export async function residentDaemon(): Promise<{ client: ControlClient; status: Status } | null> {
-  const socket = controlSocket(runtimeDirectory(process.env));
+export async function residentDaemon(
+  runtime: string = runtimeDirectory(process.env),
+): Promise<{ client: ControlClient; status: Status } | null> {
+  const socket = controlSocket(runtime);
   if (!existsSync(socket)) return null;
   const client = new ControlClient(socket);
   try {

@@ -6,4 +6,5 @@ export { lockFile, tryLockFile, unlockFile } from './lock.ts';
 export { releaseFreeMemory } from './memory.ts';
 export { type TcpPeer, tcpPeer, type UnixPeer, unixPeer } from './peer.ts';
 export { filledPipe } from './pipe.ts';
+export { type PortHolder, portHolder } from './port-holder.ts';
 export { processStart } from './process.ts';

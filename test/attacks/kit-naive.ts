@@ -16,7 +16,6 @@ import { judge } from '../../src/cli/doctor/attack/judge.ts';
 import { descendantsOf, describeProcess, type Process } from '../../src/cli/doctor/attack/process-table.ts';
 import { toJson } from '../../src/cli/doctor/attack/report.ts';
 import { behindSocket, inKeychain, inKeyrings, type Store } from '../../src/cli/doctor/attack/stores.ts';
-import { packageRoot } from '../../src/paths.ts';
 
 const proxyFile = fileURLToPath(new URL('../../../test/fixtures/naive-proxy.mjs', import.meta.url));
 
@@ -41,7 +40,7 @@ function upstream(file: string, ...more: readonly string[]) {
   return {
     command: process.execPath,
     args: [...talkative, join(places.programs, file), ...more],
-    env: { NODE_TOKEN: token, PIPED: canaries.make('pipe') },
+    env: { NODE_TOKEN: token, TOKEN_FILE: canaries.make('pipe') },
   };
 }
 
@@ -108,8 +107,8 @@ async function brief(): Promise<Brief> {
     docker: absent,
     tmux: absent,
     userManager: absent,
-    ostiary: [process.execPath, join(packageRoot, 'dist', 'main.js')],
-    environment: { HOME: places.home, PATH: '/usr/bin:/bin' },
+    ostiary: [],
+    environment: {},
   };
 }
 

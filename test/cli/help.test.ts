@@ -7,7 +7,7 @@ import { finished, Home } from '../e2e/home.ts';
 import { canary, scanForLeaks } from '../support/leaks.ts';
 
 const commands = [
-  ...['run', 'up', 'down', 'status', 'serve', 'list', 'call', 'demo', 'connect', 'headers'],
+  ...['run', 'up', 'down', 'status', 'serve', 'list', 'call', 'doctor', 'demo', 'connect', 'headers'],
   ...['session', 'session new', 'session list', 'session end'],
   ...['secret', 'secret set', 'secret rotate', 'secret rebind', 'secret list', 'secret rm'],
   ...['vault', 'vault init', 'vault status', 'vault rewrap', 'vault export-recovery', 'vault restore'],

@@ -54,7 +54,7 @@ export interface Brief {
   readonly docker: Door;
   readonly tmux: Door;
   readonly userManager: Door;
-  /** Command and arguments of ostiary, and the environment in which the user runs it. */
+  /** Command and arguments of ostiary, none where there is none; and the environment in which the user runs it. */
   readonly ostiary: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
 }

@@ -106,9 +106,11 @@ function drain(fd: number): Buffer {
   return into.subarray(0, readSync(fd, into));
 }
 
-/** What can be read of one now; `null` for what is no pipe, or belongs to another user, as some that are inherited do. */
+/**
+ * What can be read of one now; `null` for what is neither pipe nor file without a name, or belongs to another user, as some that are inherited do.
+ */
 function peek(path: string): Buffer | null {
-  if (!/^(?:pipe:|\/memfd:)/.test(readlinkSync(path))) return null;
+  if (!/^(?:pipe:|\/memfd:)|\(deleted\)$/.test(readlinkSync(path))) return null;
   try {
     const own = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
@@ -122,7 +124,7 @@ function peek(path: string): Buffer | null {
   }
 }
 
-/** Pipes beyond the standard streams: a read there takes no message of the protocol away. */
+/** Beyond the standard streams: a read there takes no message of the protocol away. */
 function openDescriptors(pid: number): Yield {
   const all = readdirSync(`/proc/${pid}/fd`).filter((fd) => Number(fd) > 2);
   return Buffer.concat(all.flatMap((fd) => peek(`/proc/${pid}/fd/${fd}`) ?? []));

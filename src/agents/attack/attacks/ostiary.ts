@@ -10,7 +10,8 @@ import { output } from './environments.ts';
 const answerMs = 1000;
 
 async function ostiary(brief: Brief, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  const [command = '', ...first] = brief.ostiary;
+  const [command, ...first] = brief.ostiary;
+  if (command === undefined) throw new Absent('no ostiary');
   return output(command, [...first, ...args], {
     env: { ...brief.environment, ...env },
     cwd: brief.places.project,

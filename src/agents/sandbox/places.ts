@@ -167,8 +167,8 @@ function profileRules(
   );
 }
 
-/** Sockets of others that this user may connect to, but for those in places that are hidden anyway. */
-function socketRules(): PathRule[] {
+/** Sockets of others that this user may connect to. */
+function socketRules(sessionDirectory: string): PathRule[] {
   const ours = (path: string): boolean => {
     try {
       accessSync(path, constants.W_OK);
@@ -179,7 +179,8 @@ function socketRules(): PathRule[] {
   };
   return listeningSockets()
     .filter(ours)
-    .flatMap((path) => rule(path, 'hidden', 'default'));
+    .flatMap((path) => rule(path, 'hidden', 'default'))
+    .filter(({ path }) => !isWithin(path, sessionDirectory));
 }
 
 /**
@@ -199,7 +200,7 @@ export function sandboxView(wanted: Wanted): View {
     { ...runtime, kind: 'directory', source: 'default' },
     ...[home, ...neededOfShared].flatMap((path) => rule(path, 'read', 'default')),
     ...credentialPaths.flatMap((name) => rule(join(home, name), 'hidden', 'default')),
-    ...socketRules(),
+    ...socketRules(realpathSync(sessionDirectory)),
     ...rule(directory, 'write', 'default'),
     ...profileRules(profile, home, env),
     ...told,

@@ -256,6 +256,12 @@ export const limits = {
   /** scrypt N = 2^17, r = 8, p = 1 (RFC 7914; OWASP's floor): about 0.3 s and 128 MiB per guess. */
   scryptLogN: 17,
 
+  /** An installation by npm: of hundreds of packages over a slow line. */
+  packageInstallMs: 10 * minute,
+  /** What npm says, of which the end is shown. */
+  npmWordsBytes: 64 * KiB,
+  /** The list of an installed package's files; 100,000 files fit. */
+  packageRecordBytes: 16 * MiB,
   /** A program that is asked for its version answers within this; Node needs 40 ms. */
   versionMs: 10 * second,
   /** A copy of a program that is not finished after this was left by a daemon that was killed. */

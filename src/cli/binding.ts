@@ -13,6 +13,7 @@ import {
   sameBinding,
 } from '../credentials/vault-binding.ts';
 import { Failure } from '../errors.ts';
+import { demandInstalled } from './packages.ts';
 
 function users(config: Config, name: string): UpstreamConfig[] {
   return [...config.upstreams.values()].filter((upstream) =>
@@ -45,6 +46,7 @@ function named(config: Config, upstreams: readonly string[]): UpstreamConfig[] {
  */
 export function bindingsFor(config: Config, name: string, only: readonly string[] = []): Promise<Binding[]> {
   const upstreams = only.length === 0 ? users(config, name) : named(config, only);
+  for (const upstream of upstreams) demandInstalled(upstream);
   const issuers = only.length === 0 ? issuersUsing(config, name) : [];
   return Promise.all([
     ...upstreams.map((upstream) => bindingFor(upstream.name, destinationOf(upstream))),

@@ -6,7 +6,7 @@ import { exampleConfig } from '../config/example.ts';
 import { loadConfig, locateConfig } from '../config/load.ts';
 import { ConfigError, formatProblems } from '../config/problem.ts';
 import { schemaFile } from '../config/shape.ts';
-import type { Config, RuleConfig } from '../config/types.ts';
+import type { Config, RuleConfig, UpstreamConfig } from '../config/types.ts';
 import { configWarnings } from '../config/warnings.ts';
 import { formatCredentialRef } from '../credentials/ref.ts';
 import { formatPlace } from '../errors.ts';
@@ -36,6 +36,13 @@ function endpointOf(url: string): string {
   return `${origin}${pathname}`;
 }
 
+/** What runs, or is reached. */
+function programOf(upstream: UpstreamConfig): { command: string } | { package: string } | { url: string } {
+  if (upstream.transport !== 'stdio') return { url: endpointOf(upstream.url) };
+  if (upstream.package === null) return { command: upstream.command };
+  return { package: `${upstream.package.name}@${upstream.package.version}` };
+}
+
 /** What the configuration says, for a person or a program: names and references, no literal values. */
 function summarize(config: Config) {
   return {
@@ -44,7 +51,7 @@ function summarize(config: Config) {
       name: upstream.name,
       transport: upstream.transport,
       lifecycle: upstream.lifecycle,
-      ...(upstream.transport === 'stdio' ? { command: upstream.command } : { url: endpointOf(upstream.url) }),
+      ...programOf(upstream),
       secrets: placementsOf(upstream).map(({ into, ref, as }) => ({
         into,
         from: formatCredentialRef(ref),
@@ -59,9 +66,8 @@ function summarize(config: Config) {
 function printSummary({ file, upstreams, profiles, warnings }: ReturnType<typeof summarize>): void {
   print(file === null ? 'no configuration file; the configuration is empty' : `${file}: ok`);
   for (const { name, lifecycle, secrets, ...one } of upstreams) {
-    print(
-      `upstream ${name}: ${'url' in one ? one.url : one.command}${lifecycle === 'session' ? '' : ` (${lifecycle})`}`,
-    );
+    const program = 'url' in one ? one.url : 'package' in one ? `package ${one.package}` : one.command;
+    print(`upstream ${name}: ${program}${lifecycle === 'session' ? '' : ` (${lifecycle})`}`);
     for (const { into, from, as } of secrets) print(`  ${into} from ${from}${manner[as]}`);
   }
   for (const { name, rules } of profiles) {

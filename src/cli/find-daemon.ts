@@ -28,6 +28,7 @@ import { daemonFlags, referencedVariables } from './daemon-process.ts';
 import { packVariables } from './handover.ts';
 import { prepareKeychain } from './keychain.ts';
 import { mainFile } from './main-file.ts';
+import { installMissing } from './packages.ts';
 import { residentDaemon } from './resident-daemon.ts';
 import { type UnlockOptions, unlockBy } from './vault.ts';
 
@@ -98,8 +99,10 @@ async function prepareVault(config: Config, choice: UnlockOptions): Promise<void
  */
 export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Promise<SpawnedDaemon> {
   const config = loadConfig({ config: choice.config, env: process.env });
+  const say = (line: string): void => void process.stderr.write(`ostiary: ${line}\n`);
+  await installMissing(config, say);
   const passphrase = await passphraseFor(config, choice);
-  await prepareKeychain(config, (line) => void process.stderr.write(`ostiary: ${line}\n`));
+  await prepareKeychain(config, say);
   await prepareVault(config, choice);
   const variables = packVariables(process.env, referencedVariables(config));
   const logFile = join(privateDirectory(stateDirectory(process.env)), 'daemon.log');

@@ -10,6 +10,12 @@ import { levelOf } from './level.ts';
 import { manner } from './manner.ts';
 import { residentDaemon } from './resident-daemon.ts';
 
+interface Measure {
+  readonly measure: string;
+  readonly inForce: boolean;
+  readonly detail?: string;
+}
+
 export interface StatusReport {
   readonly pid: number;
   readonly version: string;
@@ -20,7 +26,7 @@ export interface StatusReport {
   readonly policy: string | readonly string[];
   /** The configured one; `run --isolation` may ask for another. */
   readonly isolation: Isolation;
-  readonly hardening: readonly { measure: string; inForce: boolean; detail?: string }[];
+  readonly hardening: readonly Measure[];
   readonly sessions: number;
   readonly conversations: number;
   readonly upstreams: readonly {
@@ -33,6 +39,7 @@ export interface StatusReport {
     starts: number;
     lastExit: string | null;
     lastProblem: string | null;
+    hardening: readonly Measure[];
     state: 'closed' | 'open' | 'half-open';
     failures: number;
     retryAfterSeconds: number;
@@ -88,12 +95,22 @@ function describeUpstream(one: StatusReport['upstreams'][number]): string {
   return parts.join('; ');
 }
 
+/** What is not in force, and why. */
+function describeHardening(measures: readonly Measure[]): string {
+  const missing = measures.filter(({ inForce }) => !inForce);
+  if (missing.length === 0) return 'all in force';
+  const [first] = missing;
+  // One reason for everything: it is switched off, say.
+  if (missing.length === measures.length && missing.every(({ detail }) => detail === first?.detail))
+    return `NOT in force: ${first?.detail}`;
+  return `NOT in force: ${missing.map(({ measure, detail }) => `${measure} (${detail})`).join('; ')}`;
+}
+
 function describe(report: StatusReport, level: string): string[] {
-  const weak = report.hardening.filter(({ inForce }) => !inForce);
   const lines = [
     `ostiary ${report.version}: pid ${report.pid}, up ${duration(report.uptimeMs)}`,
     `isolation   ${level}`,
-    `hardening   ${weak.length === 0 ? 'daemon: all in force' : `NOT in force: ${weak.map((one) => one.measure).join(', ')}`}; upstreams: none yet`,
+    `hardening   daemon: ${describeHardening(report.hardening)}`,
     `endpoint    ${report.url ?? 'Unix sockets only'}`,
     `config      ${report.config ?? 'none'}`,
     `policy      ${typeof report.policy === 'string' ? report.policy : `profiles: ${report.policy.join(', ')}`}`,
@@ -106,6 +123,7 @@ function describe(report: StatusReport, level: string): string[] {
       lines.push(
         `            failed ${one.failures} times in a row: ${one.state === 'open' ? `not started for ${one.retryAfterSeconds} s` : 'the next call tries again'}`,
       );
+    if (one.hardening.length > 0) lines.push(`            hardening: ${describeHardening(one.hardening)}`);
     for (const { into, from, as } of report.placements.filter(({ upstream }) => upstream === one.name))
       lines.push(`            ${into} from ${from}${manner[as]}`);
     if (one.lastProblem !== null) lines.push(`            problem: ${one.lastProblem}`);

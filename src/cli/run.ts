@@ -97,7 +97,16 @@ async function run(command: string, args: readonly string[], options: RunOptions
   // It is made while the daemon starts, or is asked.
   const opening = openSandbox(options.isolation ?? config.agent.isolation);
   opening.catch(() => {});
-  const daemon = await findDaemon(options);
+  const closeSandbox = (): void =>
+    void opening.then(
+      (sandbox) => sandbox.close(),
+      () => {},
+    );
+  const daemon = await findDaemon(options).catch((error: unknown) => {
+    // Its launcher would keep this process alive.
+    closeSandbox();
+    throw error;
+  });
   const watchdog = Watchdog.start();
   let lease: Lease | null = null;
   let configFile: string | null = null;
@@ -144,10 +153,7 @@ async function run(command: string, args: readonly string[], options: RunOptions
     over = true;
     lease?.release();
     if (configFile !== null) rmSync(configFile, { force: true });
-    opening.then(
-      (sandbox) => sandbox.close(),
-      () => {},
-    );
+    closeSandbox();
     await Promise.all([daemon.release(), watchdog.close()]);
   }
   // Last, for it may be the end of this process.

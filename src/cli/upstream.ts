@@ -1,14 +1,15 @@
-/** `ostiary upstream probe`: what an upstream does with its secret, tried with a fake one. */
+/** `ostiary upstream`: what one does with its secret, tried with a fake one; and the packages that are to be installed. */
 import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { placementsOf } from '../config/credentials.ts';
 import { loadConfig } from '../config/load.ts';
-import type { UpstreamConfig } from '../config/types.ts';
+import type { Config, UpstreamConfig } from '../config/types.ts';
 import { Failure } from '../errors.ts';
 import { privateDirectory } from '../files.ts';
 import { tryLockFile } from '../os/index.ts';
 import { runtimeDirectory } from '../paths.ts';
+import { installIfNeeded, packagedUpstreams } from './packages.ts';
 import { type ProbeReport, probeUpstream, type Surfaced } from './probe/probe.ts';
 
 interface ProbeCommandOptions {
@@ -35,16 +36,20 @@ async function inOwnDirectory<T>(work: (directory: string) => Promise<T>): Promi
   }
 }
 
+function configured(config: Config, name: string): UpstreamConfig {
+  const upstream = config.upstreams.get(name);
+  if (upstream !== undefined) return upstream;
+  throw new Failure('usage', `no upstream ${JSON.stringify(name)} is configured`, {
+    hint: `there are: ${[...config.upstreams.keys()].join(', ') || 'none'}`,
+  });
+}
+
 function chosen(
   name: string,
   options: ProbeCommandOptions,
 ): { upstream: UpstreamConfig; messageBytes: number } {
   const config = loadConfig({ config: options.config, env: process.env });
-  const upstream = config.upstreams.get(name);
-  if (upstream === undefined)
-    throw new Failure('usage', `no upstream ${JSON.stringify(name)} is configured`, {
-      hint: `there are: ${[...config.upstreams.keys()].join(', ') || 'none'}`,
-    });
+  const upstream = configured(config, name);
   if (placementsOf(upstream).length === 0)
     throw new Failure('usage', `upstream ${name} is given no secret: there is nothing to probe`);
   if (upstream.transport !== 'stdio' && options.yes === undefined)
@@ -103,8 +108,27 @@ async function probe(name: string, options: ProbeCommandOptions): Promise<void> 
     });
 }
 
+async function install(names: readonly string[], options: { readonly config?: string }): Promise<void> {
+  const config = loadConfig({ config: options.config, env: process.env });
+  const named = names.map((name) => configured(config, name));
+  const wanted = packagedUpstreams(names.length === 0 ? config.upstreams.values() : named);
+  const other = named.find((each) => !wanted.some(({ name }) => name === each.name));
+  if (other !== undefined)
+    throw new Failure('usage', `upstream ${other.name} is no package: there is nothing to install`);
+  if (wanted.length === 0) print('no upstream is a package');
+  for (const upstream of wanted) await installIfNeeded(upstream, print);
+}
+
 export function upstreamCommand(): Command {
-  const command = new Command('upstream').description('find out what an upstream does with its secret');
+  const command = new Command('upstream').description(
+    'find out what an upstream does with its secret; install the packages of upstreams',
+  );
+  command
+    .command('install')
+    .description('install the packages of upstreams, as up and run do, or anew what has changed on disk')
+    .argument('[NAME...]', 'all, unless some are named')
+    .option('--config <file>', 'configuration file')
+    .action(install);
   command
     .command('probe')
     .description(

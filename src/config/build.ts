@@ -1,4 +1,5 @@
 /** A value that passed every check → the frozen {@link Config}, with defaults filled in. */
+import { join } from 'node:path';
 import type { HelperAsk } from '../credentials/helper-format.ts';
 import type { LoginSpec } from '../credentials/oauth/spec.ts';
 import { type CredentialRef, parseCredentialRef } from '../credentials/ref.ts';
@@ -12,6 +13,7 @@ import type {
   Config,
   HelperConfig,
   HttpUpstreamConfig,
+  PackageConfig,
   ProfileConfig,
   RuleConfig,
   ToolTimeout,
@@ -35,7 +37,9 @@ interface RawCommon {
 }
 
 interface RawStdio extends RawCommon {
-  readonly command: string;
+  readonly command?: string;
+  readonly package?: string;
+  readonly bin?: string | null;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly secrets?: RawReferences;
@@ -127,7 +131,21 @@ function toolTimeouts(raw: RawCommon['tool_timeouts'] = {}): readonly ToolTimeou
   return Object.freeze(all.sort((a, b) => precedence(b) - precedence(a)));
 }
 
-function upstream(name: string, raw: RawStdio | RawHttp): UpstreamConfig {
+/** `NAME@VERSION`; each version has its own directory. */
+function packageOf({ package: text, bin = null }: RawStdio, state: string): PackageConfig | null {
+  if (text === undefined) return null;
+  const at = text.lastIndexOf('@');
+  const [name, version] = [text.slice(0, at), text.slice(at + 1)];
+  const directory = join(state, 'packages', `${name.replace('/', '+')}@${version}`);
+  return Object.freeze({ name, version, bin, directory });
+}
+
+/** Of a package: the link that its installation makes. */
+function scriptOf({ directory, bin }: PackageConfig): string {
+  return bin === null ? join(directory, 'main') : join(directory, 'node_modules', '.bin', bin);
+}
+
+function upstream(name: string, raw: RawStdio | RawHttp, state: string): UpstreamConfig {
   const common = {
     name,
     lifecycle: raw.lifecycle ?? 'session',
@@ -161,11 +179,13 @@ function upstream(name: string, raw: RawStdio | RawHttp): UpstreamConfig {
       oauth: raw.oauth === undefined ? null : buildOAuth(name, new URL(raw.url).href, raw.oauth, reference),
     });
   }
+  const installed = packageOf(raw, state);
   return Object.freeze({
     ...common,
     transport: 'stdio' as const,
-    command: raw.command === 'node' ? process.execPath : raw.command,
-    args: list(raw.args),
+    command: raw.command === undefined || raw.command === 'node' ? process.execPath : raw.command,
+    args: list(installed === null ? raw.args : [scriptOf(installed), ...(raw.args ?? [])]),
+    package: installed,
     env: literals(raw.env),
     secrets: references(raw.secrets),
     files: references(raw.files),
@@ -221,8 +241,9 @@ function logins(upstreams: ReadonlyMap<string, UpstreamConfig>, raw: RawConfig['
   return frozenMap([...own, ...providers].map((each) => [each.name, each] as const));
 }
 
-export function buildConfig(raw: RawConfig, source: Pick<Config, 'file' | 'digest'>): Config {
-  const upstreams = named(raw.upstreams, upstream);
+/** @param state our state directory, in which packages are installed */
+export function buildConfig(raw: RawConfig, source: Pick<Config, 'file' | 'digest'>, state: string): Config {
+  const upstreams = named(raw.upstreams, (name, each) => upstream(name, each, state));
   return Object.freeze({
     file: source.file,
     digest: source.digest,

@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { isAbsolute, resolve } from 'node:path';
 import { Failure } from '../errors.ts';
 import { readTrusted } from '../files.ts';
-import { defaultConfigFile } from '../paths.ts';
+import { defaultConfigFile, stateDirectory } from '../paths.ts';
 import { buildConfig, type RawConfig } from './build.ts';
 import { describe, type Finding } from './finding.ts';
 import { ConfigError, type Problem } from './problem.ts';
@@ -70,9 +70,10 @@ function firstOfEach(problems: readonly Problem[]): Problem[] {
 
 /**
  * Parses and checks the text of a configuration; `file` is its path, for messages and for {@link Config.file}.
+ * @param state our state directory
  * @throws {ConfigError} with every problem of the text
  */
-export function parseConfig(text: string, file: string): Config {
+export function parseConfig(text: string, file: string, state: string = stateDirectory(process.env)): Config {
   const source = readSource(text, file);
   const problems = [...source.problems];
   if (source.readable) {
@@ -81,7 +82,7 @@ export function parseConfig(text: string, file: string): Config {
   }
   if (problems.length > 0) throw new ConfigError(firstOfEach(problems));
   const digest = createHash('sha256').update(text).digest('hex');
-  return buildConfig(source.value as RawConfig, { file, digest });
+  return buildConfig(source.value as RawConfig, { file, digest }, state);
 }
 
 function decode(bytes: Buffer, file: string): string {
@@ -111,8 +112,9 @@ function decode(bytes: Buffer, file: string): string {
 export function loadConfig(options: ConfigOptions): Config {
   const { file, from } = locateConfig(options);
   const bytes = readTrusted(file, 'shared-read');
-  if (bytes !== null) return parseConfig(decode(bytes, file), file);
-  if (from === 'default') return buildConfig({ version: 1 }, { file: null, digest: null });
+  const state = stateDirectory(options.env);
+  if (bytes !== null) return parseConfig(decode(bytes, file), file, state);
+  if (from === 'default') return buildConfig({ version: 1 }, { file: null, digest: null }, state);
   throw new Failure('config', 'file does not exist', {
     place: { file },
     hint:

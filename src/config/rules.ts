@@ -119,7 +119,7 @@ const FOREIGN = {
     message: 'expected a key of an upstream with command',
   },
   http: {
-    keys: ['args', 'env', 'files', 'fds', 'hardening'],
+    keys: ['package', 'bin', 'args', 'env', 'files', 'fds', 'hardening'],
     message: 'expected a key of an upstream with url',
   },
 } as const;
@@ -160,8 +160,29 @@ function referenceEntries(entry: Entry): Entry[] {
   ];
 }
 
+/** A package says which program runs, and a tag or range would say it anew each time. */
+function* packaged(entry: Entry): Generator<Finding> {
+  const [command, pack, bin] = [member(entry, 'command'), member(entry, 'package'), member(entry, 'bin')];
+  if (command.value !== undefined && pack.value !== undefined)
+    yield {
+      pointer: pack.pointer,
+      at: 'key',
+      message: 'expected either command (a program) or package (one of npm), got both',
+    };
+  if (bin.value !== undefined && pack.value === undefined)
+    yield { pointer: bin.pointer, at: 'key', message: 'expected a package beside bin, got none' };
+  const exact = typeof pack.value === 'string' && /^.+@\d+\.\d+\.\d+/.test(pack.value);
+  if (typeof pack.value === 'string' && !exact)
+    yield {
+      pointer: pack.pointer,
+      at: 'value',
+      message: `expected NAME@VERSION with an exact version such as 1.2.3, got ${describe(pack.value, pack.pointer)}; use the output of \`npm view NAME version\``,
+    };
+}
+
 function* stdio(entry: Entry): Generator<Finding> {
   yield* foreignKeys(entry, 'stdio');
+  yield* packaged(entry);
   const command = member(entry, 'command');
   if (command.value !== 'node') yield* executable(command, 'an absolute path, or the word node');
   const keys = (...maps: string[]): string[] =>
@@ -223,7 +244,7 @@ function* upstream(entry: Entry, known: Known): Generator<Finding> {
   const choice = 'expected either command (a program) or url (an HTTP server)';
   if (has('command') && has('url'))
     yield { pointer: member(entry, 'command').pointer, at: 'key', message: `${choice}, got both` };
-  else if (!has('command') && !has('url') && isMap(entry.value))
+  else if (!has('command') && !has('package') && !has('url') && isMap(entry.value))
     yield { pointer: entry.pointer, at: 'key', child: 'command', message: `${choice}, got neither` };
   if (has('url')) yield* http(entry);
   else yield* stdio(entry);

@@ -74,6 +74,7 @@ function say(error: SchemaError, root: Schema): Finding | null {
       const got = keys.some((key) => Object.hasOwn(error.data as object, key)) ? 'both' : 'neither';
       return { pointer, at: 'value', message: `expected either ${keys.join(' or ')}, got ${got}` };
     }
+    case 'anyOf': // Which of the keys is missing is said by the rules.
     case 'if': // What `then` or `else` found is reported by itself.
       return null;
     default: {
@@ -92,7 +93,7 @@ export function checkShape(value: unknown): Finding[] {
     .filter(
       (error) =>
         // Parts of an error that is reported as a whole: `oneOf` and `propertyNames`.
-        !/\/oneOf\/\d+\//.test(error.schemaPath) && error.propertyName === undefined,
+        !/\/(?:oneOf|anyOf)\/\d+\//.test(error.schemaPath) && error.propertyName === undefined,
     )
     .map((error) => say(error, schema))
     .filter((finding) => finding !== null);

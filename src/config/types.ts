@@ -27,12 +27,26 @@ interface CommonUpstreamConfig {
   readonly maxChildren: number;
 }
 
+/** An npm package, with everything that it needs in a directory of ours. */
+export interface PackageConfig {
+  readonly name: string;
+  /** Exact. */
+  readonly version: string;
+  /** Which of its programs; `null`: its only one, or the one called like the package. */
+  readonly bin: string | null;
+  /** Absolute path; there may be nothing yet. */
+  readonly directory: string;
+}
+
 /** A child process that alone receives its secrets. */
 export interface StdioUpstreamConfig extends CommonUpstreamConfig {
   readonly transport: 'stdio';
-  /** Absolute path of the executable; `node` in the file means the Node that runs the daemon. */
+  /** Absolute path of the executable; `node` in the file means the Node that runs the daemon. Of a package, that Node. */
   readonly command: string;
+  /** Of a package, its program comes first. */
   readonly args: readonly string[];
+  /** Which is to be installed, and as it was, whenever the child is started. */
+  readonly package: PackageConfig | null;
   /** Literal, non-secret environment variables. */
   readonly env: Readonly<Record<string, string>>;
   /** Environment variable → where its secret value comes from. A variable stands in one of these four alone. */

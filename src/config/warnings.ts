@@ -93,6 +93,10 @@ function* upstreamsAndHelpers(config: Config): Generator<string> {
     if (upstream.lifecycle === 'disabled') continue;
     if (upstream.transport === 'stdio') {
       const reason = judgeProgram(upstream.command, true);
+      if (upstream.package !== null && !existsSync(upstream.package.directory)) {
+        yield `upstreams.${upstream.name}.package: is not installed; ostiary upstream install ${upstream.name}`;
+        continue;
+      }
       if (reason !== null) yield `upstreams.${upstream.name}.command: file ${reason}`;
     }
     const more =

@@ -3,6 +3,7 @@ import { type Destination, destinationOf } from '../credentials/destination.ts';
 import type { CredentialRef } from '../credentials/ref.ts';
 import type { Scrubber } from '../credentials/scrubber.ts';
 import type { Secret } from '../credentials/secret.ts';
+import { Failure, type Refusal, refuse } from '../errors.ts';
 import type { Freshness } from './acquire.ts';
 import { type Hardener, type Plan, type Program, unhardened } from './hardening/hardener.ts';
 import type { Measure } from './hardening/measures.ts';
@@ -10,6 +11,7 @@ import { type HttpPorts, type HttpSpec, shareHttp } from './http/endpoint.ts';
 import { openHttp } from './http/http.ts';
 import { openSse } from './http/sse.ts';
 import type { ToolHeaders } from './http/tool-headers.ts';
+import { checkInstalled } from './packages/installed.ts';
 import type { Guard } from './stdio/launch.ts';
 import type { FileGuard } from './stdio/private-files.ts';
 import { openStdio, type StdioPorts, type StdioSpec } from './stdio/stdio.ts';
@@ -73,7 +75,8 @@ export interface Connector {
 function programOf(spec: StdioSpec): Program {
   const { command, args, env, secrets, files = {}, fds = {}, hardening = 'full' } = spec;
   const variables = [env, secrets, files, fds].flatMap((each) => Object.keys(each));
-  return { command, args, hardening, variables, descriptors: Object.keys(fds).length, needs: [] };
+  const needs = spec.package ? [spec.package.directory] : [];
+  return { command, args, hardening, variables, descriptors: Object.keys(fds).length, needs };
 }
 
 export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: ToolHeaders): Connector {
@@ -98,6 +101,21 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
   const report = (): Report => ({ running: [...pids], starts, lastProblem, hardening });
 
   if (spec.transport === 'stdio') {
+    const inspect = async (): Promise<Refusal | null> => {
+      if (!spec.package) return null;
+      try {
+        await checkInstalled(spec.package, spec.args[0] ?? '', upstream);
+        return null;
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+        problem(error.message);
+        const remedy = `ostiary upstream install ${upstream}`;
+        return refuse(
+          'upstream_unavailable',
+          `the package of upstream ${upstream} is missing, or not as it was installed: ${remedy}`,
+        );
+      }
+    };
     const plan = async (): Promise<Plan> => {
       const planned = (await ports.hardener?.plan(programOf(spec))) ?? unhardened(spec);
       const changed = JSON.stringify(planned.measures) !== JSON.stringify(hardening);
@@ -110,6 +128,7 @@ export function connector(spec: TransportSpec, ports: ConnectorPorts, tools: Too
         const stdio: StdioPorts = {
           ...ports,
           acquire,
+          inspect,
           plan,
           problem,
           noise,

@@ -17,7 +17,12 @@ import { refusalIn } from './support.ts';
 
 describe('B10 sessions and conversations', () => {
   const daemon = sharedDaemon({
-    config: { upstreams: { chatty: fixtureServer('chatty'), other: fixtureServer('chatty') } },
+    config: {
+      upstreams: {
+        chatty: { ...fixtureServer('chatty'), hardening: 'process' },
+        other: fixtureServer('chatty'),
+      },
+    },
   });
 
   const newSession = () => daemon().newSession({ token: true });

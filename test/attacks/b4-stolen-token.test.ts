@@ -23,7 +23,7 @@ import { fixtureServer } from '../support/servers.ts';
 import { connectAs, stranger } from '../support/users.ts';
 import { assertRefused, initialize, postLines, raw } from './support.ts';
 
-const config = { upstreams: { chatty: fixtureServer('chatty') } };
+const config = { upstreams: { chatty: { ...fixtureServer('chatty'), hardening: 'process' } } };
 
 describe('B4 stolen tokens', () => {
   const daemon = sharedDaemon({ config });

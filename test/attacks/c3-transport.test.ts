@@ -22,7 +22,9 @@ const envelope = {
 const legacy = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'];
 
 describe('C3 legacy HTTP', () => {
-  const daemon = sharedDaemon({ config: { upstreams: { chatty: fixtureServer('chatty') } } });
+  const daemon = sharedDaemon({
+    config: { upstreams: { chatty: { ...fixtureServer('chatty'), hardening: 'process' } } },
+  });
 
   async function client(): Promise<HttpClient> {
     return new HttpClient(

@@ -40,9 +40,9 @@ function ordinaryUid(): number | undefined {
 /** A home where homes are: `/tmp` would be hidden from the agent for being `/tmp`. */
 function makeHome(ends: Ends, uid: number | undefined): { HOME: string; XDG_RUNTIME_DIR: string } {
   const above = process.getuid?.() === 0 && existsSync('/home') ? '/home' : homedir();
-  const home = mkdtempSync(join(above, '.ostiary-'));
+  const home = mkdtempSync(join(above, '.o-'));
   ends.after(async () => rmSync(home, { recursive: true, force: true }));
-  const runtime = join(home, 'run');
+  const runtime = join(home, 'r');
   mkdirSync(runtime, { mode: 0o700 });
   if (uid !== undefined) for (const path of [home, runtime]) chownSync(path, uid, uid);
   return { HOME: home, XDG_RUNTIME_DIR: runtime };
@@ -95,7 +95,7 @@ export class Attacked {
     const report = stdout.startsWith('{') ? (JSON.parse(stdout) as KitReport) : null;
     const left = readdirSync(home.HOME, { recursive: true })
       .map(String)
-      .filter((path) => path !== 'run');
+      .filter((path) => path !== 'r');
     return { code, stdout, stderr, report, left };
   }
 }

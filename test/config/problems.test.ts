@@ -109,7 +109,7 @@ describe('shape', () => {
   refuse(
     'unknown key in camel case',
     [...upstream, '    command: node', '    startTimeout: 1s'],
-    '5:5: upstreams.notion.startTimeout: expected one of command, args, env, secrets, files, fds, lifecycle, era, start_timeout, call_timeout, tool_timeouts, idle_timeout, max_children, got an unknown key; did you mean start_timeout?',
+    '5:5: upstreams.notion.startTimeout: expected one of command, package, bin, args, env, secrets, files, fds, hardening, lifecycle, era, start_timeout, call_timeout, tool_timeouts, idle_timeout, max_children, got an unknown key; did you mean start_timeout?',
   );
   refuse(
     'unknown key without a neighbour',

@@ -86,6 +86,8 @@ describe('values', () => {
         },
         files: {},
         fds: {},
+        hardening: 'full',
+        package: null,
         lifecycle: 'session',
         era: 'auto',
         startTimeoutMs: 500,

@@ -9,7 +9,9 @@ import { Home, isGone, lives, until } from './home.ts';
 
 function homeWithFixtures(t: TestContext): Home {
   const home = new Home(t);
-  const [chatty, stubborn] = [fixtureServer('chatty'), fixtureServer('stubborn')];
+  // Without namespaces their pids are those that they know.
+  const chatty = { ...fixtureServer('chatty'), hardening: 'process' };
+  const stubborn = { ...fixtureServer('stubborn'), hardening: 'process' };
   home.configure({ chatty, other: chatty, stubborn });
   return home;
 }

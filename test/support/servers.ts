@@ -28,6 +28,7 @@ export const everythingServer = (): ServerCommand => installed('@modelcontextpro
 
 type FixtureName =
   | 'leaky'
+  | 'kin'
   | 'stubborn'
   | 'chatty'
   | 'big-list'

@@ -26,6 +26,7 @@ function share(t: TestContext, command: ServerCommand): Shared {
   const spec = { name: 'shared', ...command, env: {}, secrets: {} };
   const ports = {
     acquire: async () => Secret.seal('vault:none', Buffer.from('unused-value')),
+    inspect: async () => null,
     plan: async () => unhardened(spec),
     scrubber: new Scrubber(),
     messageBytes: limits.answerBytes,

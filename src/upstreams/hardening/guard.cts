@@ -6,7 +6,7 @@ process.on('SIGUSR1', () => {});
 
 /** Opened by a signal before this line. Whoever wants an inspector says so in the arguments. */
 function closeInspector(): void {
-  if (process.execArgv.some((argument) => argument.startsWith('--inspect'))) return;
+  if (process.execArgv.some((argument) => /^--inspect(?:-brk|-wait)?(?:=|$)/.test(argument))) return;
   const inspector = require('node:inspector') as typeof import('node:inspector');
   if (inspector.url() !== undefined) inspector.close();
 }

@@ -12,7 +12,7 @@ const NAME = /^[A-Za-z_]\w*$/;
 const LAST_DESCRIPTOR = 9;
 
 /** What shells do not let anybody set, or set themselves. */
-const SHELLS_OWN = /^(?:PPID|UID|EUID|OPTIND|BASHOPTS|SHELLOPTS|OSTIARY_LINE)$/;
+const SHELLS_OWN = /^(?:PPID|UID|EUID|OPTIND|BASHOPTS|SHELLOPTS|ostiary_line)$/;
 
 export interface Wrapping {
   /** Of bubblewrap. */
@@ -46,7 +46,7 @@ function shellScript(input: number): string {
   return [
     'unset PWD OLDPWD SHLVL',
     `exec <&${input} >&${input + 1} ${input}<&- ${input + 1}>&-`,
-    'while IFS= read -r OSTIARY_LINE; do [ -n "$OSTIARY_LINE" ] || exec "$@"; eval "export $OSTIARY_LINE"; done',
+    'while IFS= read -r ostiary_line; do [ -n "$ostiary_line" ] || exec "$@"; eval "export $ostiary_line"; done',
     'exit 1',
   ].join('\n');
 }

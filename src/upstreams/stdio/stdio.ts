@@ -15,6 +15,7 @@ import { type Acquire, acquireAll } from '../acquire.ts';
 import { commandOf, type Plan } from '../hardening/hardener.ts';
 import type { Hardening } from '../hardening/measures.ts';
 import { decodedSecrets, injectEnvironment } from '../inject.ts';
+import type { PackageSpec } from '../packages/package.ts';
 import { describeMissing, idIn, remedyOf, tooLarge } from '../refusals.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { type Descriptors, openDescriptors } from './descriptors.ts';
@@ -34,10 +35,14 @@ export interface StdioSpec {
   readonly fds?: Readonly<Record<string, CredentialRef>>;
   /** Default: `full`. */
   readonly hardening?: Hardening;
+  /** Whose program is the first argument. */
+  readonly package?: PackageSpec | null;
 }
 
 export interface StdioPorts {
   readonly acquire: Acquire;
+  /** Why the program may not be started, or `null`. */
+  readonly inspect: () => Promise<Refusal | null>;
   /** How the program is to be started now. */
   readonly plan: () => Promise<Plan>;
   readonly scrubber: Scrubber;
@@ -163,6 +168,8 @@ export async function openStdio(
       ports.problem(`upstream ${spec.name}: its directory cannot be removed (${systemError(error)})`);
     }
   };
+  const refused = await ports.inspect();
+  if (refused !== null) return refused;
   try {
     directory = mkdtempSync(join(privateDirectory(ports.workDirectory), `${spec.name}-`));
     const cwd = privateDirectory(join(directory, 'cwd'));

@@ -15,10 +15,11 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Places } from '../../../agents/attack/brief.ts';
+import { limits } from '../../../limits.ts';
 import { processStart } from '../../../os/index.ts';
 import { stateDirectory } from '../../../paths.ts';
 
@@ -55,6 +56,13 @@ function removeStale(directory: string): void {
   }
 }
 
+/** From a world's directory to the socket of a session: names of fixed length. */
+const toSocket = `/${prefix}XXXXXX/r/ostiary/run-XXXXXX/sessions/01234567890123456789012345678901/agent.sock`;
+
+function leavesRoom(directory: string): boolean {
+  return isAbsolute(directory) && Buffer.byteLength(directory + toSocket) <= limits.socketPathBytes;
+}
+
 function makeRoot(directory: string): string {
   removeStale(directory);
   const root = mkdtempSync(join(directory, prefix));
@@ -77,10 +85,12 @@ export class Ground {
     const { HOME, XDG_RUNTIME_DIR } = env;
     const root = makeRoot(HOME !== undefined && isAbsolute(HOME) ? HOME : homedir());
     const sockets =
-      XDG_RUNTIME_DIR !== undefined && isAbsolute(XDG_RUNTIME_DIR) && existsSync(XDG_RUNTIME_DIR)
+      XDG_RUNTIME_DIR !== undefined && existsSync(XDG_RUNTIME_DIR) && leavesRoom(XDG_RUNTIME_DIR)
         ? makeRoot(XDG_RUNTIME_DIR)
-        : root;
-    this.#roots = [root, sockets];
+        : leavesRoom(dirname(root))
+          ? root
+          : makeRoot(tmpdir());
+    this.#roots = [...new Set([root, sockets])];
     const home = join(root, 'home');
     const runtime = join(sockets, 'r');
     const config = join(home, '.config', 'ostiary');

@@ -102,7 +102,7 @@ export class World {
     only: readonly string[],
   ): Promise<WorldReport> {
     const world = new World(user);
-    const interrupted = (): void => void world.#shell?.kill('SIGTERM');
+    const interrupted = (): void => world.#signal('SIGTERM');
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupted);
     try {
       await world.#furnish(user);
@@ -139,9 +139,11 @@ export class World {
       cwd: this.#ground.places.project,
       env: sealedForSpawn({ ...this.#env, [jobVariable]: this.#canaries.make('job') }),
       stdio: ['pipe', 'pipe', 'pipe'],
+      // A group of its own: the shell passes no signal on.
+      detached: true,
     });
     this.#shell = shell;
-    const deadline = setTimeout(() => shell.kill('SIGTERM'), limits.attacksMs);
+    const deadline = setTimeout(() => this.#signal('SIGTERM'), limits.attacksMs);
     let said = '';
     shell.stderr.setEncoding('utf8').on('data', (text: string) => {
       said += text;
@@ -279,6 +281,13 @@ export class World {
     await once(child, 'exit');
   }
 
+  /** To the shell, `run` and the kit. */
+  #signal(signal: NodeJS.Signals): void {
+    const shell = this.#shell;
+    if (shell?.pid === undefined || shell.exitCode !== null || shell.signalCode !== null) return;
+    process.kill(-shell.pid, signal);
+  }
+
   async #end(): Promise<void> {
     await Promise.all(this.#clients.map((client) => client.close()));
     const shell = this.#shell;
@@ -286,7 +295,7 @@ export class World {
       const gone = once(shell, 'exit');
       // The kit ends with its input, `run` with the kit, the shell with `run`.
       shell.stdin?.destroy();
-      const timer = setTimeout(() => shell.kill('SIGKILL'), limits.daemonStopMs);
+      const timer = setTimeout(() => this.#signal('SIGKILL'), limits.daemonStopMs);
       await gone;
       clearTimeout(timer);
     }

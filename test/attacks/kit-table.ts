@@ -14,9 +14,9 @@ const words: Readonly<Record<Verdict['outcome'], string>> = {
 /** What a machine without something has to say about it: nothing. */
 export const nothing = words.skipped;
 
-const heading = ['', 'attack', 'naive proxy', 'L0', 'L1, bubblewrap', 'L1, Landlock'];
+const heading = ['attack', 'naive proxy', 'L0', 'L1, bubblewrap', 'L1, Landlock'];
 
-/** One row per attack: number, title, outcome per level. */
+/** One row per attack: its number and title, then the outcome per level. */
 export function rowsOf(reports: Reports): string[][] {
   const verdicts = (level: Level) => reports[level].report?.attacks ?? [];
   const titles = new Map(levels.flatMap(verdicts).map(({ attack, title }) => [attack, title]));
@@ -24,8 +24,7 @@ export function rowsOf(reports: Reports): string[][] {
     ([a], [b]) => a.charCodeAt(0) - b.charCodeAt(0) || Number(a.slice(1)) - Number(b.slice(1)),
   );
   return order.map(([attack, title]) => [
-    attack,
-    title,
+    `${attack} ${title}`,
     ...levels.map((level) => {
       const verdict = verdicts(level).find((each) => each.attack === attack);
       return words[verdict?.outcome ?? 'skipped'];

@@ -24,6 +24,8 @@ export async function runAttack(options: AttackOptions): Promise<number> {
   if (process.platform !== 'linux')
     throw new Failure('failure', `--attack knows Linux only, this is ${process.platform}`);
   const only = wanted(options);
+  if (options.json !== true)
+    process.stderr.write('ostiary: attacking a private copy of ostiary, for about ten seconds\n');
   const isolation = options.isolation === undefined ? [] : ['--isolation', options.isolation];
   const { results, canaries, level } = await World.attacked(process.env, isolation, only);
   const verdicts = judge(results, canaries);

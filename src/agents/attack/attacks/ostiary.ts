@@ -18,8 +18,10 @@ async function ostiary(brief: Brief, args: readonly string[], env: Readonly<Reco
   });
 }
 
-/** The reason in ostiary's own words. */
+/** The code of an error, or the reason in ostiary's own words. */
 function said(text: string): string {
+  const code = /\bE(?:ACCES|PERM|ROFS|NOENT)\b/.exec(text)?.[0];
+  if (code !== undefined) return code;
   return /^ostiary: (?:.*?: )?(.*)$/m.exec(text)?.[1]?.slice(0, 80) ?? 'refused';
 }
 

@@ -5,14 +5,29 @@ import { titleOf } from './titles.ts';
 /** `denied` for the eye, `LEAK` so that nobody overlooks it. */
 const words = { leak: 'LEAK', unproven: 'unproven', denied: 'denied', skipped: 'skipped' } as const;
 
+/** What a code of the kernel means for whoever was refused. */
+const meanings: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EBUSY: 'pinned',
+  ECONNREFUSED: 'nobody listens',
+  ECONNRESET: 'cut off',
+  ENOENT: 'not there for it',
+  ENOKEY: 'no such key for it',
+  EPERM: 'not permitted',
+  EROFS: 'read-only',
+  ESRCH: 'no such process',
+};
+
 /** The attempts that decided, each reason once. */
 function reasons({ outcome, attempts }: Verdict): string {
   const deciding = attempts.filter((one) => one.outcome === outcome);
-  const line = ({ what, why, secrets }: JudgedAttempt): string =>
-    outcome === 'leak' ? `${what}: ${secrets.length > 0 ? secrets.join(', ') : why}` : `${what}: ${why}`;
-  if (outcome === 'denied' || outcome === 'skipped')
-    return [...new Set(deciding.map(({ why }) => why))].join(', ');
-  return deciding.map(line).join('; ');
+  const because = ({ why, secrets }: JudgedAttempt): string =>
+    secrets.length > 0 ? secrets.join(', ') : (meanings[why] ?? why);
+  const lines =
+    outcome === 'leak' || outcome === 'unproven'
+      ? deciding.map((one) => `${one.what}: ${because(one)}`)
+      : deciding.map(because);
+  return [...new Set(lines)].join('; ');
 }
 
 export function describe(verdicts: readonly Verdict[], level: string): string[] {
@@ -37,7 +52,7 @@ export function describe(verdicts: readonly Verdict[], level: string): string[] 
   return [level, '', ...table, '', `${leaks} ${leaks === 1 ? 'attack leaks' : 'attacks leak'}, ${rest}`];
 }
 
-/** The shape is documented in `docs/doctor-attack.md`. */
+/** The shape is documented in `docs/attack.md`. */
 export function toJson(verdicts: readonly Verdict[], level: string): string {
   const attacks = verdicts.map((verdict) => ({ ...verdict, title: titleOf(verdict.attack) }));
   return JSON.stringify({ level, attacks }, null, 2);

@@ -84,6 +84,7 @@ export class World {
   #control: ControlClient | null = null;
   #daemon = 0;
   #briefed: Brief | null = null;
+  #interrupted = false;
 
   private constructor(user: Environment) {
     this.#ground = new Ground(user);
@@ -102,7 +103,10 @@ export class World {
     only: readonly string[],
   ): Promise<WorldReport> {
     const world = new World(user);
-    const interrupted = (): void => world.#signal('SIGTERM');
+    const interrupted = (): void => {
+      world.#interrupted = true;
+      world.#signal('SIGTERM');
+    };
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupted);
     try {
       await world.#furnish(user);
@@ -172,6 +176,7 @@ export class World {
   }
 
   #failed(said: string): Failure {
+    if (this.#interrupted) return new Failure('failure', 'interrupted');
     const line = /^ostiary: (.*)$/m.exec(said.replace(/^ostiary: level .*$/gm, ''))?.[1];
     const hint = /^ {2}try: (.*)$/m.exec(said)?.[1];
     return new Failure('failure', `the attack could not be carried out: ${line ?? 'its agent ended early'}`, {

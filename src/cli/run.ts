@@ -133,6 +133,7 @@ async function run(command: string, args: readonly string[], options: RunOptions
     const path = resolve(options.configOut ?? join(dirname(socket), 'mcp-config.json'));
     writeNew(path, text);
     configFile = path;
+    watchdog.guardFile(path);
     if (options.quiet !== true) process.stderr.write(`ostiary: ${sandbox.level}\n`);
     exit = await sandbox.launch(
       {
@@ -152,7 +153,10 @@ async function run(command: string, args: readonly string[], options: RunOptions
   } finally {
     over = true;
     lease?.release();
-    if (configFile !== null) rmSync(configFile, { force: true });
+    if (configFile !== null) {
+      rmSync(configFile, { force: true });
+      watchdog.releaseFile(configFile);
+    }
     closeSandbox();
     await Promise.all([daemon.release(), watchdog.close()]);
   }

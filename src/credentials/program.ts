@@ -22,6 +22,7 @@ import { basename, dirname, extname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Failure } from '../errors.ts';
+import { Evidence } from '../evidence.ts';
 import { fileIdentity } from '../files.ts';
 import { limits } from '../limits.ts';
 import { isOurNode } from './destination.ts';
@@ -49,6 +50,7 @@ function missing(error: unknown): boolean {
 /** The files that make up one program; each look is anew, contents are read again only where they may differ. */
 class Program {
   readonly #hash: Hash = createHash('sha256');
+  readonly evidence = new Evidence();
   readonly #seen = new Set<string>();
   #files = 0;
   #bytes = 0;
@@ -104,8 +106,9 @@ class Program {
   async #entry(path: string): Promise<void> {
     await this.#breathe(1);
     try {
-      const stats = lstatSync(path);
-      if (stats.isSymbolicLink()) {
+      const stats = this.evidence.note(path);
+      if (stats === undefined) this.#say('missing', path);
+      else if (stats.isSymbolicLink()) {
         this.#say('link', path, readlinkSync(path));
         await this.#linked(path);
       } else if (stats.isFile()) {
@@ -119,6 +122,7 @@ class Program {
       } else this.#say(stats.isDirectory() ? 'directory' : 'other', path);
     } catch (error) {
       if (error instanceof Failure) throw error;
+      // Gone in the meantime, or a link to nothing.
       if (missing(error)) this.#say('missing', path);
       else
         throw new Failure('credential', 'a file of the program cannot be read, so it cannot be bound', {
@@ -142,6 +146,7 @@ class Program {
   async tree(directory: string): Promise<void> {
     if (!this.#once(`tree ${directory}`)) return;
     const walk = async (below: string): Promise<void> => {
+      this.evidence.note(below);
       const entries = readdirSync(below, { withFileTypes: true });
       for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
         if (entry.name === '.git' || (entry.name === 'node_modules' && below === directory)) continue;
@@ -157,6 +162,7 @@ class Program {
   /** Files of code beside a script that is in no package. */
   async siblings(script: string): Promise<void> {
     const directory = dirname(script);
+    this.evidence.note(directory);
     for (const name of readdirSync(directory).sort())
       if (/^\.([mc]?[jt]s|json|node|wasm)$/.test(extname(name))) await this.file(join(directory, name));
   }
@@ -165,7 +171,7 @@ class Program {
   names(directory: string): void {
     for (const modules of lookupPaths(directory)) {
       if (!this.#once(`names ${modules}`)) continue;
-      this.#say('names', modules, ...packagesIn(modules));
+      this.#say('names', modules, ...packagesIn(modules, this.evidence));
     }
   }
 }
@@ -179,7 +185,8 @@ function lookupPaths(from: string): string[] {
   }
 }
 
-function listing(directory: string): string[] {
+function listing(directory: string, evidence: Evidence): string[] {
+  evidence.note(directory);
   try {
     return readdirSync(directory).sort();
   } catch (error) {
@@ -188,11 +195,11 @@ function listing(directory: string): string[] {
   }
 }
 
-function packagesIn(modules: string): string[] {
-  return listing(modules)
+function packagesIn(modules: string, evidence: Evidence): string[] {
+  return listing(modules, evidence)
     .filter((name) => !name.startsWith('.'))
     .flatMap((name) =>
-      name.startsWith('@') ? listing(join(modules, name)).map((own) => `${name}/${own}`) : [name],
+      name.startsWith('@') ? listing(join(modules, name), evidence).map((own) => `${name}/${own}`) : [name],
     );
 }
 
@@ -206,9 +213,9 @@ function realOrNull(path: string): string | null {
 }
 
 /** The nearest directory above that has a `package.json`; `null` when there is none. */
-function packageOf(file: string): string | null {
+function packageOf(file: string, evidence: Evidence): string | null {
   for (let directory = dirname(file); ; directory = dirname(directory)) {
-    if (realOrNull(join(directory, 'package.json')) !== null) return directory;
+    if (evidence.note(join(directory, 'package.json')) !== undefined) return directory;
     if (directory === dirname(directory) || basename(directory) === 'node_modules') return null;
   }
 }
@@ -226,9 +233,10 @@ function dependenciesOf(directory: string): string[] {
   return [...new Set(groups.flatMap((group) => Object.keys(manifest?.[group] ?? {})))].sort();
 }
 
-function resolvePackage(name: string, from: string): string | null {
+function resolvePackage(name: string, from: string, evidence: Evidence): string | null {
   for (const modules of lookupPaths(from)) {
-    const real = realOrNull(join(modules, name));
+    const path = join(modules, name);
+    const real = evidence.note(path) === undefined ? null : realOrNull(path);
     if (real !== null) return real;
   }
   return null;
@@ -241,7 +249,7 @@ async function addPackages(program: Program, root: string): Promise<void> {
     await program.tree(next);
     program.names(next);
     for (const name of dependenciesOf(next)) {
-      const found = resolvePackage(name, next);
+      const found = resolvePackage(name, next, program.evidence);
       if (found === null || seen.has(found)) continue;
       seen.add(found);
       queue.push(found);
@@ -263,7 +271,7 @@ async function addScript(program: Program, path: string, forNode: boolean): Prom
   if (lstatSync(real).isDirectory()) return forNode ? addPackages(program, real) : program.tree(real);
   await program.file(real);
   if (!forNode) return;
-  const root = packageOf(real);
+  const root = packageOf(real, program.evidence);
   if (root !== null) return addPackages(program, root);
   await program.siblings(real);
   program.names(dirname(real));
@@ -315,8 +323,7 @@ function runsOnNode(path: string): boolean {
   }
 }
 
-async function look(command: string, args: readonly string[]): Promise<string> {
-  const program = new Program();
+async function look(program: Program, command: string, args: readonly string[]): Promise<string> {
   const ours = isOurNode(command);
   try {
     if (!ours) await addScript(program, command, runsOnNode(command));
@@ -342,16 +349,29 @@ async function look(command: string, args: readonly string[]): Promise<string> {
 
 const looks = new Map<string, Promise<string>>();
 
+/** What was found, until a file that it rests on changes. */
+const found = new Map<string, { readonly digest: string; readonly evidence: Evidence }>();
+
+async function lookAgain(key: string, command: string, args: readonly string[]): Promise<string> {
+  const before = found.get(key);
+  if (before !== undefined && (await before.evidence.holds())) return before.digest;
+  const program = new Program();
+  const digest = await look(program, command, args);
+  found.set(key, { digest, evidence: program.evidence });
+  return digest;
+}
+
 /**
  * SHA-256, in base64url. A file that is missing has its place in it, so that one that appears is noticed. Who asks while
  * somebody else is looking gets the same answer.
  * @throws {Failure} when a file cannot be read, or the program is too large
  */
 export function programDigest(command: string, args: readonly string[]): Promise<string> {
-  const program = JSON.stringify([command, args]);
-  const running = looks.get(program);
+  // Where the program is led to by links, and whether to the Node that runs us, is looked up each time.
+  const key = JSON.stringify([realOrNull(command), command, args]);
+  const running = looks.get(key);
   if (running !== undefined) return running;
-  const looking = look(command, args).finally(() => looks.delete(program));
-  looks.set(program, looking);
+  const looking = lookAgain(key, command, args).finally(() => looks.delete(key));
+  looks.set(key, looking);
   return looking;
 }

@@ -45,7 +45,7 @@ export function machine(told: Told): Machine {
     landlock: () => abi,
     bubblewrap: () =>
       told.noBubblewrap === undefined
-        ? { works: true, program: '/usr/bin/bwrap', flags: [] }
+        ? { works: true, program: '/usr/bin/bwrap', flags: [], starter: [] }
         : { works: false, why: told.noBubblewrap },
   };
 }

@@ -284,6 +284,8 @@ export class Daemon {
   }
 
   async #start(): Promise<void> {
+    // The first call should not wait for it.
+    void this.#upstreams.prepare();
     const { config, stateDirectory, runtimeDirectory } = this.#options;
     const configDigest = config.digest === null ? {} : { config: config.digest };
     await this.#auditLog.append({ event: 'daemon.started', version, pid: process.pid, ...configDigest });
@@ -308,7 +310,6 @@ export class Daemon {
       this.#upstreams.sweep();
       if (this.#desk.size === 0) releaseFreeMemory();
     }, sweepMs(config)).unref();
-    void this.#upstreams.prepare();
     const { control, url } = this.ready();
     this.#log.info({ version, control, url }, 'ready');
   }

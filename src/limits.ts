@@ -304,6 +304,13 @@ export const limits = {
   /** Time that `down` and the end of `run` give the daemon to end its children. */
   daemonStopMs: 10 * second,
 
+  /** One attack of `doctor --attack`. Most take a few milliseconds, some start ostiary: a second, or several under load. */
+  attackMs: 15 * second,
+  /** All of them, with the world that they are made in: about 6 s on an idle machine. */
+  attacksMs: 90 * second,
+  /** Starts of an upstream that an attacker races against (A10), and the time that they may take. */
+  racedStarts: 20,
+  racedStartsMs: 3 * second,
   /** Audit records reach the disk (fdatasync) at the latest this long after they were written. */
   auditSyncMs: 50,
   /** How a call ended is in the log this long after it did: the next call's record takes it along, if one comes first. */

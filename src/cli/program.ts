@@ -55,7 +55,15 @@ const loaders: Readonly<Record<string, () => Promise<Command>>> = {
 };
 
 /** Commands whose environment or memory may hold a secret: `env:` references, what is typed, what is piped in. */
-const mayHoldSecrets: ReadonlySet<string> = new Set(['run', 'up', 'list', 'call', 'secret', 'vault']);
+const mayHoldSecrets: ReadonlySet<string> = new Set([
+  'run',
+  'up',
+  'list',
+  'call',
+  'secret',
+  'vault',
+  'doctor',
+]);
 
 /** Before anything is read or started. The daemon does more, for itself alone: `run` hands nothing of this to its agent. */
 async function hideSecrets(): Promise<void> {

@@ -99,7 +99,17 @@ async function run(command: string, args: readonly string[], options: RunOptions
   // It is made while the daemon starts, or is asked.
   const opening = openSandbox(options.isolation ?? job?.isolation ?? config.agent.isolation);
   opening.catch(() => {});
-  const daemon = job === null ? await findDaemon(options) : await job.daemon(config, options);
+  const closeSandbox = (): void =>
+    void opening.then(
+      (sandbox) => sandbox.close(),
+      () => {},
+    );
+  const finding = job === null ? findDaemon(options) : job.daemon(config, options);
+  const daemon = await finding.catch((error: unknown) => {
+    // Its launcher would keep this process alive.
+    closeSandbox();
+    throw error;
+  });
   const watchdog = Watchdog.start();
   let lease: Lease | null = null;
   let configFile: string | null = null;
@@ -149,10 +159,7 @@ async function run(command: string, args: readonly string[], options: RunOptions
       rmSync(configFile, { force: true });
       watchdog.releaseFile(configFile);
     }
-    opening.then(
-      (sandbox) => sandbox.close(),
-      () => {},
-    );
+    closeSandbox();
     await Promise.all([daemon.release(), watchdog.close()]);
   }
   // Last, for it may be the end of this process.

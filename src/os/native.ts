@@ -107,6 +107,8 @@ export const native = {
     'void *memset(void *memory, int byte, size_t size)',
   ),
   mallocTrim: foreign<[keep: number]>('int malloc_trim(size_t keep)'),
+  /** Arguments after the number are pairs of type name and value. */
+  syscall: foreign<[number: number, ...typed: unknown[]]>('long syscall(long number, ...)'),
   execve: foreign<[file: string, argv: (string | null)[], env: (string | null)[]]>(
     'int execve(const char *file, const char **argv, const char **env)',
   ),
@@ -117,6 +119,11 @@ export function errorName(): string {
   const code = load().koffi.errno();
   const known = Object.entries(constants.errno).find(([, value]) => value === code);
   return known?.[0] ?? `errno ${code}`;
+}
+
+/** Where the bytes of `buffer` are; they stay there while the buffer lives. */
+export function addressOf(buffer: Buffer): bigint {
+  return load().koffi.address(buffer);
 }
 
 /** Repeats a system call that a signal interrupted (EINTR). */

@@ -137,6 +137,26 @@ describe('shape', () => {
     '3:3: upstreams.notion.command: expected either command (a program) or url (an HTTP server), got neither',
   );
   refuse(
+    'a package with a range',
+    [...upstream, '    package: notion-server@^1.2'],
+    '4:14: upstreams.notion.package: expected NAME@VERSION with an exact version such as 1.2.3, got text of 18 characters; use the output of `npm view NAME version`',
+  );
+  refuse(
+    'a package and a command',
+    [...upstream, '    command: node', '    package: notion-server@1.2.3'],
+    '5:5: upstreams.notion.package: expected either command (a program) or package (one of npm), got both',
+  );
+  refuse(
+    'a program of no package',
+    [...upstream, '    command: node', '    bin: x'],
+    '5:5: upstreams.notion.bin: expected a package beside bin, got none',
+  );
+  refuse(
+    'hardening of another kind',
+    [...upstream, '    command: node', '    hardening: none'],
+    '5:16: upstreams.notion.hardening: expected full, process or off, got text of 4 characters',
+  );
+  refuse(
     'unquoted number',
     [...upstream, '    command: node', '    env: {PORT: 8080}'],
     '5:17: upstreams.notion.env.PORT: expected text without NUL characters, got a number; put it in quotes',

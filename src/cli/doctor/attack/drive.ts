@@ -1,0 +1,32 @@
+/** The trusted end of the kit's standard input and output. */
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import type { Answers, AttackResult, Brief, FromKit, Question } from '../../../agents/attack/brief.ts';
+import { readLines, sendLine } from '../../../agents/attack/lines.ts';
+
+/** What `run`, or whoever else, is to start. */
+export const kitFile = fileURLToPath(new URL('../../../agents/attack/kit.js', import.meta.url));
+
+/** What the kit may ask for. */
+export type Trusted = { readonly [Q in Question]: () => Promise<Answers[Q]> };
+
+/**
+ * @param brief asked for once the kit runs: only then are there processes to name
+ * @returns the results; fewer than wanted, if the kit ended early
+ */
+export async function driveKit(
+  kit: { readonly stdin: Writable; readonly stdout: Readable },
+  brief: () => Promise<Brief>,
+  only: readonly string[],
+  trusted: Trusted,
+): Promise<{ readonly results: AttackResult[]; readonly whole: boolean }> {
+  const results: AttackResult[] = [];
+  kit.stdin.on('error', () => {});
+  for await (const message of readLines<FromKit>(kit.stdout)) {
+    if ('ready' in message) sendLine(kit.stdin, { brief: await brief(), only });
+    else if ('ask' in message) sendLine(kit.stdin, await trusted[message.ask]());
+    else if ('result' in message) results.push(message.result);
+    else return { results, whole: true };
+  }
+  return { results, whole: false };
+}

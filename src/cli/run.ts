@@ -5,8 +5,9 @@ import { Command, Option } from 'commander';
 import type { AgentExit } from '../agents/launch.ts';
 import { renderMcpConfig } from '../agents/mcp-config.ts';
 import { type Isolation, isolations } from '../agents/sandbox/isolation.ts';
+import type { Launcher } from '../agents/sandbox/launcher-process.ts';
 import { agentNames, profileFor } from '../agents/sandbox/profiles.ts';
-import { openSandbox, type Sandbox } from '../agents/sandbox/sandbox.ts';
+import { openSandbox, type Sandbox, startLauncher } from '../agents/sandbox/sandbox.ts';
 import { loadConfig } from '../config/load.ts';
 import { agentEnvironment } from '../environment.ts';
 import { Failure } from '../errors.ts';
@@ -88,15 +89,26 @@ function reach(lease: Lease, sandbox: Sandbox, http: boolean) {
 }
 
 async function run(command: string, args: readonly string[], options: RunOptions): Promise<void> {
+  const launcher = startLauncher(options.isolation ?? 'auto');
+  try {
+    await runWith(launcher, command, args, options);
+  } finally {
+    launcher?.close();
+  }
+}
+
+async function runWith(
+  launcher: Launcher | null,
+  command: string,
+  args: readonly string[],
+  options: RunOptions,
+): Promise<void> {
   const config = loadConfig({ config: options.config, env: process.env });
   if (config.upstreams.size === 0)
     throw new Failure('config', 'no upstreams are configured', {
       hint: 'ostiary config example prints a starter; ostiary config path says where it goes',
     });
   const profile = profileFor(command, options.agent);
-  // It is made while the daemon starts, or is asked.
-  const opening = openSandbox(options.isolation ?? config.agent.isolation);
-  opening.catch(() => {});
   const daemon = await findDaemon(options);
   const watchdog = Watchdog.start();
   let lease: Lease | null = null;
@@ -104,7 +116,7 @@ async function run(command: string, args: readonly string[], options: RunOptions
   let over = false;
   let exit: AgentExit;
   try {
-    const sandbox = await opening;
+    const sandbox = await openSandbox(options.isolation ?? config.agent.isolation, launcher);
     const label = basename(command);
     lease = await daemon.client.lease({ profile: options.profile, label, token: !sandbox.unixSockets });
     const { upstreams, socket } = lease.report;
@@ -148,10 +160,6 @@ async function run(command: string, args: readonly string[], options: RunOptions
       rmSync(configFile, { force: true });
       watchdog.releaseFile(configFile);
     }
-    opening.then(
-      (sandbox) => sandbox.close(),
-      () => {},
-    );
     await Promise.all([daemon.release(), watchdog.close()]);
   }
   // Last, for it may be the end of this process.

@@ -5,8 +5,9 @@ import { Command, Option } from 'commander';
 import type { AgentExit } from '../agents/launch.ts';
 import { renderMcpConfig } from '../agents/mcp-config.ts';
 import { type Isolation, isolations } from '../agents/sandbox/isolation.ts';
+import type { Launcher } from '../agents/sandbox/launcher-process.ts';
 import { agentNames, profileFor } from '../agents/sandbox/profiles.ts';
-import { openSandbox, type Sandbox, type SandboxedAgent } from '../agents/sandbox/sandbox.ts';
+import { openSandbox, type Sandbox, type SandboxedAgent, startLauncher } from '../agents/sandbox/sandbox.ts';
 import { loadConfig } from '../config/load.ts';
 import { agentEnvironment } from '../environment.ts';
 import { Failure } from '../errors.ts';
@@ -89,6 +90,20 @@ function reach(lease: Lease, sandbox: Sandbox, http: boolean) {
 }
 
 async function run(command: string, args: readonly string[], options: RunOptions): Promise<void> {
+  const launcher = startLauncher(options.isolation ?? 'auto');
+  try {
+    await runWith(launcher, command, args, options);
+  } finally {
+    launcher?.close();
+  }
+}
+
+async function runWith(
+  launcher: Launcher | null,
+  command: string,
+  args: readonly string[],
+  options: RunOptions,
+): Promise<void> {
   const config = loadConfig({ config: options.config, env: process.env });
   if (config.upstreams.size === 0)
     throw new Failure('config', 'no upstreams are configured', {
@@ -96,27 +111,17 @@ async function run(command: string, args: readonly string[], options: RunOptions
     });
   const profile = profileFor(command, options.agent);
   const job = await CiJob.prepare(config, options);
-  // It is made while the daemon starts, or is asked.
-  const opening = openSandbox(options.isolation ?? job?.isolation ?? config.agent.isolation);
-  opening.catch(() => {});
-  const closeSandbox = (): void =>
-    void opening.then(
-      (sandbox) => sandbox.close(),
-      () => {},
-    );
-  const finding = job === null ? findDaemon(options) : job.daemon(config, options);
-  const daemon = await finding.catch((error: unknown) => {
-    // Its launcher would keep this process alive.
-    closeSandbox();
-    throw error;
-  });
+  const daemon = await (job === null ? findDaemon(options) : job.daemon(config, options));
   const watchdog = Watchdog.start();
   let lease: Lease | null = null;
   let configFile: string | null = null;
   let over = false;
   let exit: AgentExit;
   try {
-    const sandbox = await opening;
+    const sandbox = await openSandbox(
+      options.isolation ?? job?.isolation ?? config.agent.isolation,
+      launcher,
+    );
     const label = basename(command);
     lease = await daemon.client.lease({ profile: options.profile, label, token: !sandbox.unixSockets });
     const { upstreams, socket } = lease.report;
@@ -159,7 +164,6 @@ async function run(command: string, args: readonly string[], options: RunOptions
       rmSync(configFile, { force: true });
       watchdog.releaseFile(configFile);
     }
-    closeSandbox();
     await Promise.all([daemon.release(), watchdog.close()]);
   }
   // Last, for it may be the end of this process.

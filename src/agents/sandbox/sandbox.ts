@@ -195,21 +195,33 @@ function plainSandbox(mechanism: 'none' | 'seatbelt'): Sandbox {
 }
 
 /**
- * Finds by trying which sandbox this machine can make. Takes as long as Node takes to start, and some milliseconds:
- * call it early, and await it late.
+ * Starts the launcher, for {@link openSandbox}: it takes as long as Node takes to start, and some milliseconds, so call it
+ * as early as can be.
+ * @param hint of what will be wished for; what is not is not tried
+ * @returns `null` where no launcher is needed
+ */
+export function startLauncher(hint: Isolation): Launcher | null {
+  return hint === 'none' || process.platform !== 'linux' ? null : new Launcher(hint);
+}
+
+/**
+ * Finds by trying which sandbox this machine can make.
+ * @param launcher started before; it is used, or ended
  * @throws {Failure} of kind `isolation` when it is not what was wished for, or nothing works
  */
-export async function openSandbox(wish: Isolation): Promise<Sandbox> {
-  if (wish === 'none' || process.platform !== 'linux') {
-    const mechanism = chooseMechanism(wish, noAbilities);
-    if (mechanism === 'none' || mechanism === 'seatbelt') return plainSandbox(mechanism);
-  }
-  const launcher = new Launcher(wish);
+export async function openSandbox(
+  wish: Isolation,
+  launcher: Launcher | null = startLauncher(wish),
+): Promise<Sandbox> {
   try {
-    const abilities = await launcher.report;
-    return new LaunchedSandbox(launcher, chooseMechanism(wish, abilities), abilities);
+    const abilities = launcher === null || wish === 'none' ? noAbilities : await launcher.report;
+    const mechanism = chooseMechanism(wish, abilities);
+    if (mechanism !== 'none' && mechanism !== 'seatbelt' && launcher !== null)
+      return new LaunchedSandbox(launcher, mechanism, abilities);
+    launcher?.close();
+    return plainSandbox(mechanism === 'seatbelt' ? 'seatbelt' : 'none');
   } catch (error) {
-    launcher.close();
+    launcher?.close();
     throw error;
   }
 }

@@ -86,8 +86,8 @@ describe('a child in a namespace', () => {
     }
     const state = emptyDirectory(t);
     const cwd = emptyDirectory(t);
-    const hardener = new Hardener({ stateDirectory: state, runtimeDirectory: state });
-    const more = { variables: Object.keys(env), descriptors: descriptors.length, needs: [] };
+    const hardener = new Hardener({ stateDirectory: state, runtimeDirectories: [] });
+    const more = { env, variables: Object.keys(env), descriptors: descriptors.length, needs: [] };
     const plan = await hardener.plan({ ...program, hardening: 'full', ...more });
     if (plan.namespace === null) {
       t.skip(JSON.stringify(plan.measures));

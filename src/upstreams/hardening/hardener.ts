@@ -17,6 +17,8 @@ export interface Program {
   readonly command: string;
   readonly args: readonly string[];
   readonly hardening: Hardening;
+  /** Literal variables of the configuration: some say what runs. */
+  readonly env: Readonly<Record<string, string>>;
   /** Names of all variables that the configuration gives it. */
   readonly variables: readonly string[];
   /** How many descriptors it has beyond the standard ones. */
@@ -40,8 +42,10 @@ export interface Plan extends Command {
 }
 
 export interface HardenerPorts {
+  /** Of ours; copies of programs are kept in it. */
   readonly stateDirectory: string;
-  readonly runtimeDirectory: string;
+  /** Where our sockets and the children's directories are; of other daemons of this user, too. */
+  readonly runtimeDirectories: readonly string[];
   readonly bubblewrap?: () => Promise<Bubblewrap>;
 }
 
@@ -63,6 +67,13 @@ function describe(error: unknown): string {
   return code ?? message;
 }
 
+/** Those that are in none of the others. */
+function outermost(directories: readonly string[]): string[] {
+  return [...new Set(directories)].filter(
+    (one) => !directories.some((other) => one !== other && one.startsWith(`${other}/`)),
+  );
+}
+
 /** A program, and what is known of it. */
 interface Known {
   readonly program: Program;
@@ -73,10 +84,11 @@ interface Known {
 }
 
 async function know(program: Program): Promise<Known> {
-  const resolved = resolveProgram(program.command, fixedPath());
+  const resolved = resolveProgram(program.command, program.env.PATH ?? fixedPath());
   const version = resolved === null ? null : await nodeVersion(resolved.program);
   if (resolved === null || version === null) return { program, resolved, node: null };
-  const flags = inspectorFlags(version, [...resolved.args, ...program.args]);
+  const options = program.env.NODE_OPTIONS?.split(' ') ?? [];
+  const flags = inspectorFlags(version, [...options, ...resolved.args, ...program.args]);
   const args = [...flags, ...resolved.args, ...program.args];
   return { program, resolved, node: { command: resolved.program, argv0: null, args } };
 }
@@ -131,7 +143,11 @@ export class Hardener {
     if (elf.readsItself) return notInForce('unreadable', `${binary} reads its own file`);
     if (elf.needsItsPlace && !inPlace)
       return notInForce('unreadable', `${binary} has its libraries beside itself, and there is no namespace`);
-    return this.#copies.of(binary);
+    try {
+      return await this.#copies.of(binary);
+    } catch (error) {
+      return notInForce('unreadable', `${binary} could not be copied: ${describe(error)}`);
+    }
   }
 
   async #wrapped({ program, resolved, node }: Known, path: string): Promise<Plan> {
@@ -147,12 +163,14 @@ export class Hardener {
       if (typeof closed === 'string') copies.set(binary, closed);
       else if (own.includes(binary)) unreadable = closed;
     }
-    const { stateDirectory, runtimeDirectory } = this.#ports;
+    const { stateDirectory, runtimeDirectories } = this.#ports;
     return {
       ...(node ?? { command: program.command, argv0: null, args: program.args }),
       namespace: {
         bubblewrap: path,
-        hidden: [stateDirectory, runtimeDirectory].filter((directory) => existsSync(directory)),
+        hidden: outermost(
+          [stateDirectory, ...runtimeDirectories].filter((directory) => existsSync(directory)),
+        ),
         readOnly: program.needs,
         copies,
         descriptors: program.descriptors,

@@ -2,7 +2,7 @@
  * How a program is started so that other processes of its user cannot read it: under a copy that nobody can read, with
  * Node's inspector closed, in a namespace of its own. What cannot be had is reported, and the child started without.
  */
-import { existsSync, realpathSync } from 'node:fs';
+import { accessSync, constants, existsSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { fixedPath } from '../../environment.ts';
 import { type Bubblewrap, bubblewrap } from '../../os/index.ts';
@@ -10,7 +10,7 @@ import { Copies, secondGroup } from './copies.ts';
 import { readElf } from './elf.ts';
 import { type Resolved, resolveProgram } from './interpreters.ts';
 import { type Hardening, inForce, type Measure, notInForce } from './measures.ts';
-import { unfit, type Wrapping, wrap } from './namespace.ts';
+import { SHELL, unfit, type Wrapping, wrap } from './namespace.ts';
 import { inspectorFlags, nodeVersion } from './node-flags.ts';
 
 export interface Program {
@@ -52,7 +52,7 @@ export interface HardenerPorts {
 const SETPRIV = '/usr/bin/setpriv';
 
 /** What programs start others with: unreadable too, these keep what they hand on from being read on its way. */
-const SHELLS = ['/bin/sh', '/bin/bash', '/usr/bin/env'];
+const SHELLS = [SHELL, '/bin/bash', '/usr/bin/env'];
 
 const isRoot = process.getuid?.() === 0;
 
@@ -60,6 +60,15 @@ const isRoot = process.getuid?.() === 0;
 function none(detail: string): Measure[] {
   const all = ['unreadable', 'inspector', 'namespace', 'no new privileges'] as const;
   return all.map((measure) => notInForce(measure, detail));
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function describe(error: unknown): string {
@@ -113,6 +122,8 @@ export class Hardener {
   /** Never rejects: what cannot be had is among the measures, as not in force. */
   async plan(program: Program): Promise<Plan> {
     if (program.hardening === 'off') return unhardened(program, none('hardening: off in the configuration'));
+    // Then the error of its start says best what is wrong.
+    if (!isExecutable(program.command)) return unhardened(program, none('it cannot be executed'));
     try {
       const known = await know(program);
       const room = await this.#room(program);
@@ -131,6 +142,9 @@ export class Hardener {
     if (misfit !== null) return { missing: misfit };
     if (!isRoot && secondGroup() === null)
       return { missing: 'this user is in one group alone: there the child could be traced' };
+    // It is told the environment: a readable one would give it away.
+    const shell = isRoot ? null : await this.#closed(realpathSync(SHELL), true);
+    if (shell !== null && typeof shell !== 'string') return { missing: shell.detail ?? SHELL };
     return (this.#ports.bubblewrap ?? bubblewrap)();
   }
 

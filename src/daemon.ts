@@ -25,7 +25,7 @@ import { limits } from './limits.ts';
 import { createLog, type Log } from './log.ts';
 import { type HardeningReport, releaseFreeMemory, tcpPeer, tryLockFile, unixPeer } from './os/index.ts';
 import { Watchdog } from './os/watchdog.ts';
-import { auditFile, controlSocket, version } from './paths.ts';
+import { auditFile, controlSocket, runtimeDirectory, version } from './paths.ts';
 import { AgentSessions } from './proxy/agent-sessions.ts';
 import { Audit } from './proxy/audit/audit.ts';
 import { copyLog } from './proxy/audit/copy.ts';
@@ -188,7 +188,7 @@ export class Daemon {
       env,
       hardener: new Hardener({
         stateDirectory: options.stateDirectory,
-        runtimeDirectory: options.runtimeDirectory,
+        runtimeDirectories: [options.runtimeDirectory, runtimeDirectory(env)],
       }),
       hardened: (upstream, measures) => {
         const missing = measures.filter(({ inForce }) => !inForce);

@@ -83,7 +83,7 @@ function programOf(spec: StdioSpec): Program {
   const { command, args, env, secrets, files = {}, fds = {}, hardening = 'full' } = spec;
   const variables = [env, secrets, files, fds].flatMap((each) => Object.keys(each));
   const needs = spec.package ? [spec.package.directory] : [];
-  return { command, args, hardening, variables, descriptors: Object.keys(fds).length, needs };
+  return { command, args, env, hardening, variables, descriptors: Object.keys(fds).length, needs };
 }
 
 export function connector(

@@ -198,8 +198,8 @@ const STARTS = `
 const { Hardener, commandOf } = await import(env.HARDENER);
 const { launch } = await import(env.LAUNCH);
 const guard = { guardGroup() {}, releaseGroup() {} };
-const hardener = new Hardener({ stateDirectory: env.STATE, runtimeDirectory: env.STATE });
-const program = { command: '/usr/bin/sleep', args: ['0.03'], hardening: env.HARDENING, variables: ['TOKEN'], descriptors: 0, needs: [] };
+const hardener = new Hardener({ stateDirectory: env.STATE, runtimeDirectories: [] });
+const program = { command: '/usr/bin/sleep', args: ['0.03'], hardening: env.HARDENING, env: {}, variables: ['TOKEN'], descriptors: 0, needs: [] };
 const plan = await hardener.plan(program);
 fs.mkdirSync(env.STATE + '/own', { recursive: true });
 say(JSON.stringify(plan.measures.filter(({ inForce }) => inForce).map(({ measure }) => measure)));

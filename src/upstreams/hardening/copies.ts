@@ -4,7 +4,17 @@
  * its environment or its descriptors, and none attaches to it.
  */
 import { createHash } from 'node:crypto';
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { chmod, chown, copyFile, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Failure } from '../../errors.ts';
@@ -29,6 +39,22 @@ function readRecord(directory: string): Record | null {
   } catch {
     return null;
   }
+}
+
+/** Whether the file system of that directory is mounted `noexec` (proc_pid_mountinfo(5)). */
+function mayNotExecuteIn(directory: string): boolean {
+  const real = realpathSync(directory);
+  const mounts = readFileSync('/proc/self/mountinfo', 'latin1').split('\n').slice(0, -1);
+  const above = mounts
+    .map((line) => line.split(' '))
+    .map(([, , , , place = '', options = '']) => ({ place, options: options.split(',') }))
+    .filter(({ place }) => place === '/' || `${real}/`.startsWith(`${place}/`));
+  // Of several at one place the last one is on top.
+  const nearest = above.reduce((best, one) => (one.place.length >= best.place.length ? one : best), {
+    place: '',
+    options: [''],
+  });
+  return nearest.options.includes('noexec');
 }
 
 /**
@@ -90,7 +116,8 @@ export class Copies {
   }
 
   async #make(source: string, sourceIdentity: string, directory: string): Promise<string> {
-    privateDirectory(this.#directory);
+    if (mayNotExecuteIn(privateDirectory(this.#directory)))
+      throw new Failure('config', 'the state directory is on a file system that is mounted noexec');
     const unfinished = mkdtempSync(join(this.#directory, UNFINISHED));
     try {
       const copy = join(unfinished, basename(source));

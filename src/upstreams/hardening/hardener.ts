@@ -2,7 +2,7 @@
  * How a program is started so that other processes of its user cannot read it: under a copy that nobody can read, with
  * Node's inspector closed, in a namespace of its own. What cannot be had is reported, and the child started without.
  */
-import { existsSync, realpathSync } from 'node:fs';
+import { accessSync, constants, existsSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { fixedPath } from '../../environment.ts';
 import { type Bubblewrap, bubblewrap } from '../../os/index.ts';
@@ -10,13 +10,15 @@ import { Copies, secondGroup } from './copies.ts';
 import { readElf } from './elf.ts';
 import { type Resolved, resolveProgram } from './interpreters.ts';
 import { type Hardening, inForce, type Measure, notInForce } from './measures.ts';
-import { unfit, type Wrapping, wrap } from './namespace.ts';
+import { SHELL, unfit, type Wrapping, wrap } from './namespace.ts';
 import { inspectorFlags, nodeVersion } from './node-flags.ts';
 
 export interface Program {
   readonly command: string;
   readonly args: readonly string[];
   readonly hardening: Hardening;
+  /** Literal variables of the configuration: some say what runs. */
+  readonly env: Readonly<Record<string, string>>;
   /** Names of all variables that the configuration gives it. */
   readonly variables: readonly string[];
   /** How many descriptors it has beyond the standard ones. */
@@ -40,15 +42,17 @@ export interface Plan extends Command {
 }
 
 export interface HardenerPorts {
+  /** Of ours; copies of programs are kept in it. */
   readonly stateDirectory: string;
-  readonly runtimeDirectory: string;
+  /** Where our sockets and the children's directories are; of other daemons of this user, too. */
+  readonly runtimeDirectories: readonly string[];
   readonly bubblewrap?: () => Promise<Bubblewrap>;
 }
 
 const SETPRIV = '/usr/bin/setpriv';
 
 /** What programs start others with: unreadable too, these keep what they hand on from being read on its way. */
-const SHELLS = ['/bin/sh', '/bin/bash', '/usr/bin/env'];
+const SHELLS = [SHELL, '/bin/bash', '/usr/bin/env'];
 
 const isRoot = process.getuid?.() === 0;
 
@@ -58,9 +62,25 @@ function none(detail: string): Measure[] {
   return all.map((measure) => notInForce(measure, detail));
 }
 
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function describe(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   return code ?? message;
+}
+
+/** Those that are in none of the others. */
+function outermost(directories: readonly string[]): string[] {
+  return [...new Set(directories)].filter(
+    (one) => !directories.some((other) => one !== other && one.startsWith(`${other}/`)),
+  );
 }
 
 /** A program, and what is known of it. */
@@ -73,10 +93,11 @@ interface Known {
 }
 
 async function know(program: Program): Promise<Known> {
-  const resolved = resolveProgram(program.command, fixedPath());
+  const resolved = resolveProgram(program.command, program.env.PATH ?? fixedPath());
   const version = resolved === null ? null : await nodeVersion(resolved.program);
   if (resolved === null || version === null) return { program, resolved, node: null };
-  const flags = inspectorFlags(version, [...resolved.args, ...program.args]);
+  const options = program.env.NODE_OPTIONS?.split(' ') ?? [];
+  const flags = inspectorFlags(version, [...options, ...resolved.args, ...program.args]);
   const args = [...flags, ...resolved.args, ...program.args];
   return { program, resolved, node: { command: resolved.program, argv0: null, args } };
 }
@@ -101,6 +122,8 @@ export class Hardener {
   /** Never rejects: what cannot be had is among the measures, as not in force. */
   async plan(program: Program): Promise<Plan> {
     if (program.hardening === 'off') return unhardened(program, none('hardening: off in the configuration'));
+    // Then the error of its start says best what is wrong.
+    if (!isExecutable(program.command)) return unhardened(program, none('it cannot be executed'));
     try {
       const known = await know(program);
       const room = await this.#room(program);
@@ -119,6 +142,9 @@ export class Hardener {
     if (misfit !== null) return { missing: misfit };
     if (!isRoot && secondGroup() === null)
       return { missing: 'this user is in one group alone: there the child could be traced' };
+    // It is told the environment: a readable one would give it away.
+    const shell = isRoot ? null : await this.#closed(realpathSync(SHELL), true);
+    if (shell !== null && typeof shell !== 'string') return { missing: shell.detail ?? SHELL };
     return (this.#ports.bubblewrap ?? bubblewrap)();
   }
 
@@ -131,7 +157,11 @@ export class Hardener {
     if (elf.readsItself) return notInForce('unreadable', `${binary} reads its own file`);
     if (elf.needsItsPlace && !inPlace)
       return notInForce('unreadable', `${binary} has its libraries beside itself, and there is no namespace`);
-    return this.#copies.of(binary);
+    try {
+      return await this.#copies.of(binary);
+    } catch (error) {
+      return notInForce('unreadable', `${binary} could not be copied: ${describe(error)}`);
+    }
   }
 
   async #wrapped({ program, resolved, node }: Known, path: string): Promise<Plan> {
@@ -147,12 +177,14 @@ export class Hardener {
       if (typeof closed === 'string') copies.set(binary, closed);
       else if (own.includes(binary)) unreadable = closed;
     }
-    const { stateDirectory, runtimeDirectory } = this.#ports;
+    const { stateDirectory, runtimeDirectories } = this.#ports;
     return {
       ...(node ?? { command: program.command, argv0: null, args: program.args }),
       namespace: {
         bubblewrap: path,
-        hidden: [stateDirectory, runtimeDirectory].filter((directory) => existsSync(directory)),
+        hidden: outermost(
+          [stateDirectory, ...runtimeDirectories].filter((directory) => existsSync(directory)),
+        ),
         readOnly: program.needs,
         copies,
         descriptors: program.descriptors,

@@ -7,6 +7,9 @@
  * standard input and output, for those are handed to them as further descriptors, of which they keep none.
  */
 
+/** Runs in the namespace before the program. */
+export const SHELL = '/bin/sh';
+
 /** Variables must be names that a shell can export, and descriptors of its redirections have one digit. */
 const NAME = /^[A-Za-z_]\w*$/;
 const LAST_DESCRIPTOR = 9;
@@ -81,6 +84,6 @@ export function wrap(
     ...visible.flatMap((path) => ['--bind', path, path]),
     ...readOnly.flatMap((path) => ['--ro-bind', path, path]),
     ...['--chdir', cwd],
-    ...['--', '/bin/sh', '-c', shellScript(inputDescriptor(descriptors)), '\n', command, ...args],
+    ...['--', SHELL, '-c', shellScript(inputDescriptor(descriptors)), '\n', command, ...args],
   ];
 }

@@ -268,6 +268,15 @@ test('a modern client that can open addresses is shown, once, which command to t
   assert.equal((await call(accepted)).error?.code, 503, 'not asked again in the same breath');
   await logInHere(places(), 'desk');
   assert.ok((await call(accepted)).result?.content);
+  // Whoever logs in anew, for more scopes say, need not end what runs.
+  const starts = async () => {
+    const { upstreams } = await daemon.control.status<{ upstreams: { name: string; starts: number }[] }>();
+    return upstreams.find(({ name }) => name === 'jira')?.starts;
+  };
+  assert.equal(await starts(), 1);
+  await logInHere(places(), 'desk');
+  assert.ok((await call({})).result?.content);
+  assert.equal(await starts(), 2);
 });
 
 test('a legacy client gets the error of revision 2025-11-25, if it knows that', async () => {

@@ -229,12 +229,13 @@ test('a login goes only to the upstreams that were configured to use it when it 
   assert.match(refused, /oauth:notes: it is bound elsewhere.*\(try: ostiary auth login notes\)/);
   assert.equal(upstream.seen.filter((claims) => claims !== null).length, 0, 'the token did not arrive');
 
-  const { error } = await call(await clientOf(daemon), 'write');
+  const client = await clientOf(daemon);
+  const { error } = await call(client, 'write');
   assert.match(error?.message ?? '', /try: ostiary auth login notes --scope notes:write/);
   assert.equal(upstream.seen.at(-1)?.scope, 'notes:read');
   await logInHere(placesOf(daemon), 'notes', ['notes:write']);
-  await call(await clientOf(daemon));
-  assert.equal(upstream.seen.at(-1)?.scope, 'notes:read notes:write');
+  await call(client);
+  assert.equal(upstream.seen.at(-1)?.scope, 'notes:read notes:write', 'open conversations have it too');
 });
 
 test('nothing to log in to is an error that says what there is', async (t) => {

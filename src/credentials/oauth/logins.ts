@@ -16,6 +16,8 @@ export interface LoginsPorts {
   readonly specs: ReadonlyMap<string, LoginSpec>;
   /** `null`: there is no vault, hence no login. */
   readonly store: () => Promise<LoginStore | null>;
+  /** Another text whenever somebody has written to the store. */
+  readonly stamp: () => string;
   readonly refresher: (store: LoginStore) => Refresher;
   readonly machine: MachineTokens;
   /** A refresh failed, and the token before is used; names labels, never values. */
@@ -35,6 +37,8 @@ export class Logins {
   readonly #given = new WeakMap<Secret, Given>();
   /** By name: a token that did not change stays the same Secret. */
   readonly #last = new Map<string, { readonly accessToken: string; readonly secret: Secret }>();
+  /** By name: of the store, before its login was read last. */
+  readonly #stamps = new Map<string, string>();
   /** By name: a token that a server did not take. */
   readonly #refused = new Map<string, string>();
 
@@ -52,6 +56,7 @@ export class Logins {
       throw new Failure('config', `oauth:${name}: no provider or upstream of this name is configured`);
     if (isMachineFlow(spec.flow)) return this.#seal(name, await this.#ports.machine.get(spec), null);
     const hint = { hint: `ostiary auth login ${name}` };
+    this.#stamps.set(name, this.#ports.stamp());
     const store = await this.#ports.store();
     const chosen = chooseLogin(spec, store === null ? [] : await store.list());
     if (store === null || typeof chosen === 'string')
@@ -78,6 +83,8 @@ export class Logins {
     if (given === undefined) return false;
     const { name, key, accessToken } = given;
     if (key === null) return this.#ports.machine.isDue(name, accessToken);
+    // Somebody may have logged in anew, with more scopes, say.
+    if (this.#stamps.get(name) !== this.#ports.stamp()) return true;
     return this.#refresher?.isDue(key, accessToken) === true;
   }
 

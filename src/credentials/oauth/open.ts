@@ -1,5 +1,6 @@
 /** The parts of OAuth put together: for the daemon, and for `ostiary auth`. */
 import { spawn } from 'node:child_process';
+import { statSync } from 'node:fs';
 import type { Environment } from '../../environment.ts';
 import { limits } from '../../limits.ts';
 import type { Destination } from '../destination.ts';
@@ -7,6 +8,7 @@ import { inTurn } from '../helper-lock.ts';
 import type { CredentialRef } from '../ref.ts';
 import { reveal } from '../reveal.ts';
 import type { Secret } from '../secret.ts';
+import { vaultFile } from '../vault-file.ts';
 import { readAnswer, refreshDirectory, removeAnswer } from './answer-file.ts';
 import { type LoginRecord, type LoginStore, loginId } from './login-store.ts';
 import { Logins } from './logins.ts';
@@ -61,6 +63,12 @@ export function secretReader(acquire: Acquire): ReadSecret {
     reveal(await acquire(ref, to), 'authentication of a client at its issuer').toString();
 }
 
+/** Each write replaces the file. */
+function stampOf(file: string): string {
+  const stats = statSync(file, { throwIfNoEntry: false });
+  return stats === undefined ? '' : `${stats.ino} ${stats.mtimeMs} ${stats.size}`;
+}
+
 export interface OpenPorts {
   readonly specs: ReadonlyMap<string, LoginSpec>;
   readonly state: string;
@@ -75,6 +83,7 @@ export function openLogins({ specs, state, env, store, acquire, problem }: OpenP
   return new Logins({
     specs,
     store,
+    stamp: () => stampOf(vaultFile(state)),
     problem,
     refresher: (opened) => refresherFor(opened, state, specs),
     machine: new MachineTokens({ read: secretReader(acquire), env, now: Date.now, random: Math.random }),

@@ -211,27 +211,34 @@ class RenewingTransport implements Transport {
   async #replace(grant: Grant): Promise<Refusal | undefined> {
     const next = new Generation();
     this.#next = next;
-    const child = await this.#ports.open(this.eventsOf(next));
-    if (isRefusal(child)) {
+    try {
+      const child = await this.#ports.open(this.eventsOf(next));
+      if (isRefusal(child)) return child;
+      const refusal = await this.#ready(next, child, grant);
+      if (refusal === undefined) this.#takeOver(next);
+      else {
+        await child.stop();
+        // Whoever needs it next starts it anew, or hears that it keeps failing.
+        this.#retire('could not be restarted with its new credentials');
+      }
+      return refusal;
+    } finally {
       this.#next = null;
-      return child;
     }
+  }
+
+  /** Tells the next child what the one before was told. @returns why it cannot take over */
+  async #ready(next: Generation, child: StdioTransport, grant: Grant): Promise<Refusal | undefined> {
+    const { name, startTimeoutMs } = this.#ports;
     next.child = child;
     if (this.#paused) child.pause();
-    const refusal = this.#stopping
-      ? refuse('upstream_exited', `upstream ${this.#ports.name} was stopped`)
-      : next.gone
-        ? refuse('upstream_exited', `upstream ${this.#ports.name} exited at start`)
-        : await next.replay.run(this.#session, grant, child, this.#ports.startTimeoutMs);
-    this.#next = null;
-    if (refusal !== undefined || next.gone || this.#stopping) {
-      await child.stop();
-      // Whoever needs it next starts it anew, or hears that it keeps failing.
-      this.#retire('could not be restarted with its new credentials');
-      return refusal ?? refuse('upstream_exited', `upstream ${this.#ports.name} exited at start`);
-    }
-    this.#takeOver(next);
-    return undefined;
+    const told =
+      this.#stopping || next.gone
+        ? undefined
+        : await next.replay.run(this.#session, grant, child, startTimeoutMs);
+    if (told !== undefined) return told;
+    if (this.#stopping) return refuse('upstream_exited', `upstream ${name} was stopped`);
+    return next.gone ? refuse('upstream_exited', `upstream ${name} exited at start`) : undefined;
   }
 
   #takeOver(next: Generation): void {

@@ -37,6 +37,9 @@ const keychain = ['DBUS_SESSION_BUS_ADDRESS'];
 /** Where systemd put the credentials of our service, such as the key of the vault. */
 const credentials = ['CREDENTIALS_DIRECTORY'];
 
+/** How a service says that it is ready (sd_notify(3)). */
+const service = ['NOTIFY_SOCKET'];
+
 const agentNames = [
   ...identity,
   ...locale,
@@ -126,6 +129,7 @@ export function daemonEnvironment(env: Environment, extraNames: Iterable<string>
     ...xdgHomes,
     ...keychain,
     ...credentials,
+    ...service,
     'OSTIARY_CONFIG',
     ...extra,
   ];

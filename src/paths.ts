@@ -31,6 +31,20 @@ export function runtimeDirectory(env: Environment): string {
   return runtime === undefined ? join(stateDirectory(env), 'run') : join(runtime, 'ostiary');
 }
 
+/**
+ * `$XDG_RUNTIME_DIR/ostiary-agents`: the sockets of other users' agents, beside our private directory and not in it.
+ * `null` without a runtime directory: the state directory lets nobody else in.
+ */
+export function agentsDirectory(env: Environment): string | null {
+  const runtime = absolute(env.XDG_RUNTIME_DIR);
+  return runtime === undefined ? null : join(runtime, 'ostiary-agents');
+}
+
+/** In the {@link agentsDirectory}. */
+export function agentsSocket(directory: string): string {
+  return join(directory, 'agents.sock');
+}
+
 export function controlSocket(runtime: string): string {
   return join(runtime, 'control.sock');
 }

@@ -1,7 +1,8 @@
 /** The CLI's end of the control plane. */
 import { type IncomingMessage, request } from 'node:http';
+import type { BindingReport } from '../auth/binding.ts';
 import { Failure } from '../errors.ts';
-import type { SessionReport, SessionWish } from '../proxy/control.ts';
+import type { BindWish, SessionReport, SessionWish } from '../proxy/control.ts';
 
 export interface Lease {
   readonly report: SessionReport;
@@ -75,6 +76,14 @@ export class ControlClient {
 
   listSessions<T>(): Promise<T> {
     return this.#json('GET', '/v1/sessions');
+  }
+
+  /**
+   * From now on the session is used from within alone: the PID namespace or control group of that process, or the
+   * process itself and what is below it. Once for each session.
+   */
+  bindSession(id: string, wish: BindWish): Promise<BindingReport> {
+    return this.#json('POST', `/v1/sessions/${encodeURIComponent(id)}/bind`, wish);
   }
 
   endSession(id: string): Promise<void> {

@@ -118,7 +118,10 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
   ];
   const child = spawn(process.execPath, args, {
     cwd: '/',
-    env: sealedForSpawn(daemonEnvironment(process.env, [])),
+    env: sealedForSpawn(
+      // It is no part of a service that `run` may be in, and has nothing to tell its manager.
+      daemonEnvironment({ ...process.env, NOTIFY_SOCKET: undefined }, []),
+    ),
     // A Ctrl-C in the terminal is for the agent; the daemon ends after it.
     detached: true,
     stdio: ['pipe', 'pipe', log, 'pipe', 'pipe'],

@@ -65,6 +65,18 @@ export class RecordPrinter {
         ];
       case 'session.closed':
         return [this.#label(record.session), 'session closed', show(record.reason)];
+      case 'session.bound':
+        return [
+          this.#label(record.session),
+          'session bound',
+          `to ${show(record.binding)} ${show(record.id)}`,
+        ];
+      case 'binding.refused':
+        return [
+          this.#label(record.session),
+          'binding refused',
+          `${show(record.reason)}, uid ${show(record.uid)}${record.pid === undefined ? '' : `, pid ${show(record.pid)}`}, ${show(record.count)} times`,
+        ];
       case 'peer.refused':
         return [
           `uid ${show(record.uid)}`,

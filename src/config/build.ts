@@ -44,6 +44,7 @@ interface RawStdio extends RawCommon {
   readonly secrets?: RawReferences;
   readonly files?: RawReferences;
   readonly fds?: RawReferences;
+  readonly run_as?: RawUser;
 }
 
 interface RawHttp extends RawCommon {
@@ -176,6 +177,7 @@ function upstream(name: string, raw: RawStdio | RawHttp): UpstreamConfig {
     secrets: references(raw.secrets),
     files: references(raw.files),
     fds: references(raw.fds),
+    runAs: raw.run_as === undefined ? null : String(raw.run_as),
   });
 }
 

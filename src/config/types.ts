@@ -41,6 +41,8 @@ export interface StdioUpstreamConfig extends CommonUpstreamConfig {
   readonly files: Readonly<Record<string, CredentialRef>>;
   /** Environment variable, which holds the number of a descriptor → where what is read from it comes from. */
   readonly fds: Readonly<Record<string, CredentialRef>>;
+  /** Name or number of the user under whom it runs; `null`: the daemon's own. */
+  readonly runAs: string | null;
 }
 
 /** `Authorization: Basic` (RFC 7617). */

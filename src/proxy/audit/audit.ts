@@ -135,11 +135,11 @@ export class Audit {
     const { refused: code, reason } = refusal;
     const session = claimed === null ? {} : { session: claimed.id };
     const uid = peer?.uid ?? null;
-    // The first one: each has another, and a flood is to stay one record.
+    // The first one that is known: each has another, and a flood is to stay one record.
     const pid = code === 'outside_binding' && typeof peer?.pid === 'number' ? { pid: peer.pid } : {};
     const key = JSON.stringify([code, reason, session, uid]);
     const seen = this.#refusals.get(key);
-    if (seen !== undefined) seen.count++;
+    if (seen !== undefined) Object.assign(seen, { ...pid, ...seen, count: seen.count + 1 });
     else this.#refusals.set(key, { code, reason, uid, ...session, ...pid, count: 1 });
     this.#refusalTimer ??= setTimeout(() => this.#flushRefusals(), refusalWindowMs).unref();
   }

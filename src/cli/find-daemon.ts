@@ -1,15 +1,6 @@
 /** The daemon that a command works with: the one that runs, or a private one that ends with the command. */
 import { spawn } from 'node:child_process';
-import {
-  closeSync,
-  fstatSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { usesVault } from '../config/credentials.ts';
@@ -21,23 +12,30 @@ import { daemonEnvironment, sealedForSpawn } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { privateDirectory } from '../files.ts';
 import { limits } from '../limits.ts';
-import { tryLockFile, unlockFile } from '../os/index.ts';
-import { runtimeDirectory, stateDirectory, version } from '../paths.ts';
+import { stateDirectory, version } from '../paths.ts';
 import { ControlClient } from './control.ts';
 import { daemonFlags, referencedVariables } from './daemon-process.ts';
+import { guestOf } from './guest.ts';
 import { packVariables } from './handover.ts';
 import { prepareKeychain } from './keychain.ts';
 import { mainFile } from './main-file.ts';
 import { residentDaemon } from './resident-daemon.ts';
+import { makeRunDirectory } from './run-directory.ts';
 import { type UnlockOptions, unlockBy } from './vault.ts';
 
 export interface DaemonChoice extends UnlockOptions {
   /** Value of `--config`. */
   readonly config?: string;
+  /** Value of `--daemon`: the agents.sock of another user's daemon. */
+  readonly daemon?: string;
 }
 
 export interface FoundDaemon {
   readonly client: ControlClient;
+  /** What it adds to the isolation in force, in one line. */
+  readonly level: string | null;
+  /** Where the command may write its own files, gone with `release`; `null`: the session's directory. */
+  readonly scratch: string | null;
   /** Ends it, if it is private to this command. */
   readonly release: () => Promise<void>;
 }
@@ -147,29 +145,14 @@ export async function spawnDaemon(choice: DaemonChoice, privateTo?: string): Pro
   return { ready: JSON.parse(line) as Ready, pid: child.pid as number, lifeline, exited };
 }
 
-/** Directories of private daemons that were killed before they could remove them. */
-function removeStale(directory: string): void {
-  for (const name of readdirSync(directory)) {
-    const path = join(directory, name);
-    if (!name.startsWith('run-') || Date.now() - statSync(path).mtimeMs < limits.daemonStartMs) continue;
-    const lock = openSync(join(path, 'daemon.lock'), 'a', 0o600);
-    const stale = tryLockFile(lock);
-    if (stale) {
-      rmSync(path, { recursive: true, force: true });
-      unlockFile(lock);
-    }
-    closeSync(lock);
-  }
-}
-
 async function privateDaemon(choice: DaemonChoice): Promise<FoundDaemon> {
-  const directory = privateDirectory(runtimeDirectory(process.env));
-  removeStale(directory);
-  const own = mkdtempSync(join(directory, 'run-'));
+  const own = makeRunDirectory();
   try {
     const { ready, lifeline, exited } = await spawnDaemon(choice, own);
     return {
       client: new ControlClient(ready.control),
+      level: null,
+      scratch: null,
       release: async () => {
         lifeline.end();
         await exited;
@@ -184,9 +167,11 @@ async function privateDaemon(choice: DaemonChoice): Promise<FoundDaemon> {
 }
 
 /**
- * The running daemon, if it is of this version and of the configuration that was asked for; a private one otherwise.
+ * The daemon that was named; or the running one, if it is of this version and of the configuration that was asked for; a
+ * private one otherwise.
  */
 export async function findDaemon(choice: DaemonChoice): Promise<FoundDaemon> {
+  if (choice.daemon !== undefined) return guestOf(choice.daemon);
   const resident = await residentDaemon();
   if (resident === null) return privateDaemon(choice);
   const wanted = locateConfig({ config: choice.config, env: process.env });
@@ -195,5 +180,5 @@ export async function findDaemon(choice: DaemonChoice): Promise<FoundDaemon> {
     throw new Failure('daemon', `the daemon is version ${resident.status.version}, this is ${version}`, {
       hint: 'ostiary down && ostiary up',
     });
-  return { client: resident.client, release: async () => {} };
+  return { client: resident.client, level: null, scratch: null, release: async () => {} };
 }

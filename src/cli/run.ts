@@ -63,7 +63,7 @@ function writeNew(path: string, text: string): void {
 
 async function run(command: string, args: readonly string[], options: RunOptions): Promise<void> {
   const config = loadConfig({ config: options.config, env: process.env });
-  if (config.upstreams.size === 0)
+  if (config.upstreams.size === 0 && options.daemon === undefined)
     throw new Failure('config', 'no upstreams are configured', {
       hint: 'ostiary config example prints a starter; ostiary config path says where it goes',
     });
@@ -89,10 +89,10 @@ async function run(command: string, args: readonly string[], options: RunOptions
       node: process.execPath,
       main: mainFile,
     });
-    const path = resolve(options.configOut ?? join(dirname(socket), 'mcp-config.json'));
+    const path = resolve(options.configOut ?? join(daemon.scratch ?? dirname(socket), 'mcp-config.json'));
     writeNew(path, text);
     configFile = path;
-    if (options.quiet !== true) process.stderr.write(`ostiary: ${levelInForce}\n`);
+    if (options.quiet !== true) process.stderr.write(`ostiary: ${daemon.level ?? levelInForce}\n`);
     let agent = 0;
     exit = await runAgent(
       {
@@ -129,6 +129,7 @@ export function runCommand(): Command {
     .argument('[arguments...]', `its arguments; ${PLACEHOLDER} stands for the path of its mcp-config.json`)
     .option('--profile <name>', 'policy profile of the session', 'default')
     .option('--config <file>', 'configuration file')
+    .option('--daemon <socket>', 'use the daemon of another user, by its agents.sock')
     .option('--config-out <file>', 'where to write mcp-config.json (removed at the end)')
     .option('--merged', 'one server, ostiary, for all upstreams, instead of one for each')
     .option('--http', 'servers by loopback HTTP with a headers helper, instead of the shim')

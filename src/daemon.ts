@@ -33,7 +33,7 @@ import {
   unixPeerWithin,
 } from './os/index.ts';
 import { Watchdog } from './os/watchdog.ts';
-import { agentsSocket, auditFile, controlSocket, version } from './paths.ts';
+import { agentsSocket, auditFile, controlSocket, foreignWorkDirectory, version } from './paths.ts';
 import { AgentSessions } from './proxy/agent-sessions.ts';
 import { agentsDoor } from './proxy/agents-door.ts';
 import { Audit } from './proxy/audit/audit.ts';
@@ -56,6 +56,7 @@ import { handle } from './proxy/pipeline.ts';
 import { AgentPlane } from './proxy/server.ts';
 import { Throttle } from './throttle.ts';
 import { Upstreams } from './upstreams/registry.ts';
+import { clearForeignPlaces } from './upstreams/stdio/workplace.ts';
 
 export interface DaemonOptions {
   readonly config: Config;
@@ -192,6 +193,7 @@ export class Daemon {
       guard: this.#watchdog,
       env,
       workDirectory: join(options.runtimeDirectory, 'work'),
+      foreignWorkDirectory: foreignWorkDirectory(options.env, options.runtimeDirectory),
       messageBytes: config.limits.messageBytes,
       started: (child) => this.#audit.note({ event: 'upstream.started', ...child }),
       exited: (child) => this.#audit.note({ event: 'upstream.exited', ...child }),
@@ -306,6 +308,7 @@ export class Daemon {
     // What a killed daemon left: the lock says that it is dead.
     for (const name of ['sessions', 'work'])
       rmSync(join(runtimeDirectory, name), { recursive: true, force: true });
+    await this.#clearForeignPlaces();
     removeSocket(controlSocket(runtimeDirectory));
     await listenPrivately(this.#control, controlSocket(runtimeDirectory));
     await this.#admitGuests();
@@ -317,6 +320,13 @@ export class Daemon {
     }, sweepMs(config)).unref();
     const { control, url } = this.ready();
     this.#log.info({ version, control, url }, 'ready');
+  }
+
+  async #clearForeignPlaces(): Promise<void> {
+    const { env, runtimeDirectory } = this.#options;
+    const foreign = foreignWorkDirectory(env, runtimeDirectory);
+    if (foreign === null) return;
+    await clearForeignPlaces(foreign);
   }
 
   async #admitGuests(): Promise<void> {
@@ -578,6 +588,7 @@ export class Daemon {
       this.#log.error({ err: error }, 'audit log not closed');
     }
     rmSync(join(this.#options.runtimeDirectory, 'work'), { recursive: true, force: true });
+    await this.#clearForeignPlaces();
     closeSync(this.#lock);
     this.#log.info({ reason }, 'stopped');
     this.#resolveStopped();

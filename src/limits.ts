@@ -31,6 +31,8 @@ export const limits = {
   sessions: 256,
   /** Of these, for each user besides the daemon's own. */
   sessionsPerGuest: 32,
+  /** To remove what a child of another user left: its temporary files may be many. */
+  removeMs: 30 * second,
   /** Parents between a peer and the process that its session is bound to; shells in shells reach some tens. */
   processDepth: 256,
   /** Processes of one agent that are looked through for the owner of a connection. */

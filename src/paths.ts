@@ -1,4 +1,5 @@
 /** Where ostiary's own files are, by the XDG Base Directory specification, and what package this is. */
+import { hash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
@@ -43,6 +44,16 @@ export function agentsDirectory(env: Environment): string | null {
 /** In the {@link agentsDirectory}. */
 export function agentsSocket(directory: string): string {
   return join(directory, 'agents.sock');
+}
+
+/**
+ * Of one daemon in `$XDG_RUNTIME_DIR/ostiary-work`: the working directories of children that run as other users.
+ * @param own the daemon's runtime directory; only one daemon has it
+ */
+export function foreignWorkDirectory(env: Environment, own: string): string | null {
+  const runtime = absolute(env.XDG_RUNTIME_DIR);
+  if (runtime === undefined) return null;
+  return join(runtime, 'ostiary-work', hash('sha256', own, 'hex').slice(0, 16));
 }
 
 export function controlSocket(runtime: string): string {

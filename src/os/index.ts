@@ -1,5 +1,6 @@
 /** What we ask of the operating system beyond Node's API. Anything a system lacks is `null` or reported as not in force. */
 export { groupNamed, requireUser, type User, userNamed } from './accounts.ts';
+export { missingCapabilities } from './capabilities.ts';
 export {
   type Enclosure,
   type EnclosureKind,

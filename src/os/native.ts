@@ -78,6 +78,10 @@ export const native = {
     'int sigaction(int signal, const void *act, void *old)',
   ),
   prctl: foreign<[option: number, type: 'ulong', value: number]>('int prctl(int option, ...)'),
+  /** Of prctl(2) with its four arguments, which some options insist on. */
+  processControl: foreign<[option: number, ...arguments: [number, number, number, number]]>(
+    'int prctl(int option, ulong second, ulong third, ulong fourth, ulong fifth)',
+  ),
   setrlimit: foreign<[resource: number, limit: BigUint64Array]>(
     'int setrlimit(int resource, const void *limit)',
   ),

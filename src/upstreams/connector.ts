@@ -26,6 +26,8 @@ export interface ConnectorPorts {
   readonly env: NodeJS.ProcessEnv;
   /** A private directory of ours; each child gets an empty one in it. */
   readonly workDirectory: string;
+  /** One that other users may pass, for children of theirs; `null`: there is none. */
+  readonly foreignWorkDirectory: string | null;
   /** The largest message of an upstream. */
   readonly messageBytes: number;
   readonly started: (event: {

@@ -30,6 +30,7 @@ type FixtureName =
   | 'leaky'
   | 'stubborn'
   | 'chatty'
+  | 'curious'
   | 'big-list'
   | 'many-faces'
   | 'failing'

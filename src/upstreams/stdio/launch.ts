@@ -22,6 +22,8 @@ export interface LaunchSpec {
    * obeyed by the child (I1).
    */
   readonly cwd: string;
+  /** Under whom it runs, if not under us: both, for the uid alone would keep our groups. */
+  readonly as?: { readonly uid: number; readonly gid: number };
   /** Open descriptors of ours that become 3, 4, … of the child; they stay ours to close. */
   readonly descriptors?: readonly number[];
 }
@@ -124,6 +126,7 @@ export class Child {
       this.#process = (tools.spawn ?? nodeSpawn)(spec.command, spec.args, {
         cwd: spec.cwd,
         env: sealedForSpawn(spec.env),
+        ...(spec.as === undefined ? {} : { uid: spec.as.uid, gid: spec.as.gid }),
         detached: true,
         shell: false,
         stdio: ['pipe', 'pipe', 'pipe', ...(spec.descriptors ?? [])],

@@ -19,6 +19,10 @@ interface StatusReport {
   readonly policy: string | readonly string[];
   readonly hardening: readonly { measure: string; inForce: boolean; detail?: string }[];
   readonly sessions: number;
+  /** Kind of binding → sessions. */
+  readonly bindings: Readonly<Record<string, number>>;
+  /** Where other users' agents come in, and whose. */
+  readonly guests: { readonly socket: string; readonly uids: readonly number[] } | null;
   readonly conversations: number;
   readonly upstreams: readonly {
     name: string;
@@ -85,6 +89,11 @@ function describeUpstream(one: StatusReport['upstreams'][number]): string {
   return parts.join('; ');
 }
 
+function describeBindings(bindings: StatusReport['bindings']): string {
+  const kinds = Object.entries(bindings).map(([kind, count]) => `${count} to ${kind}`);
+  return kinds.length === 0 ? '' : `; bound: ${kinds.join(', ')}`;
+}
+
 function describe(report: StatusReport): string[] {
   const weak = report.hardening.filter(({ inForce }) => !inForce);
   const lines = [
@@ -94,7 +103,10 @@ function describe(report: StatusReport): string[] {
     `endpoint    ${report.url ?? 'Unix sockets only'}`,
     `config      ${report.config ?? 'none'}`,
     `policy      ${typeof report.policy === 'string' ? report.policy : `profiles: ${report.policy.join(', ')}`}`,
-    `sessions    ${report.sessions}, with ${report.conversations} conversations`,
+    `sessions    ${report.sessions}, with ${report.conversations} conversations${describeBindings(report.bindings)}`,
+    ...(report.guests === null
+      ? []
+      : [`guests      uid ${report.guests.uids.join(', ')} at ${report.guests.socket}`]),
     `audit       ${report.audit.file}, ${report.audit.seq} records`,
   ];
   for (const one of report.upstreams) {

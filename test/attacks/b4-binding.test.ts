@@ -30,6 +30,8 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
   socket.on('close', () => hold ? console.log('closed') : tell());
 });`;
 const client = [process.execPath, '-e', CLIENT] as const;
+/** The same, unreadable for its own user first. */
+const HIDDEN = `import(process.env.OS).then(({ hide }) => { hide(); ${CLIENT} });`;
 /** Makes itself the reaper of what its children leave behind, as \`run\` does, and starts the client by a double fork. */
 const SUBREAPER = `
 const { native } = await import(process.env.NATIVE);
@@ -83,8 +85,9 @@ async function reply(running: Running): Promise<RawReply> {
 
 /** The first process of the sandbox that `pid` started and waits for. */
 function firstChild(pid: number): Promise<number> {
-  return eventually('a child', () =>
-    Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ')[0]),
+  return eventually(
+    'a child',
+    () => Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ')[0]) || null,
   );
 }
 
@@ -201,6 +204,18 @@ describe('B4 bound sessions', { skip: unable }, () => {
     await admitted(inside, session, 'orphaned below it');
     await refused(outside, session, 'beside it');
     await assert.rejects(bind(session, 1, 'ancestry'), /bound already/);
+  });
+
+  test('B4: who hides its descriptors cannot prove whose a connection on TCP is', async (t) => {
+    const session = await newSession();
+    const hidden = await ready(t, [process.execPath, '-e', HIDDEN], { OS: osModule });
+    await bind(session, hidden.pid, 'ancestry');
+    const statuses: number[] = [];
+    for (const [, address, bytes] of ways(session)) {
+      order(hidden, address, bytes);
+      statuses.push((await reply(hidden)).status);
+    }
+    assert.deepEqual(statuses, [403, 200, 200], 'by token; by socket the kernel names its process');
   });
 
   test('B4: control group: a session works in it and below it alone', async (t) => {

@@ -86,6 +86,7 @@ describe('values', () => {
         },
         files: {},
         fds: {},
+        runAs: null,
         lifecycle: 'session',
         era: 'auto',
         startTimeoutMs: 500,

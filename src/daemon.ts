@@ -360,6 +360,7 @@ export class Daemon {
         config.profiles.size === 0
           ? 'none: every configured upstream is allowed'
           : [...config.profiles.keys()],
+      isolation: config.agent.isolation,
       hardening,
       sessions: this.#sessions.list().length,
       bindings: this.#countBindings(),

@@ -161,6 +161,38 @@ export function agentEnvironment(
   return Object.fromEntries(pick(env, names));
 }
 
+/** Ways to other programs of the user, which a sandbox closes: a variable that names one would only mislead. */
+const ways = [
+  'DBUS_SESSION_BUS_ADDRESS',
+  'DBUS_SYSTEM_BUS_ADDRESS',
+  'SSH_AUTH_SOCK',
+  'SSH_AGENT_PID',
+  'GPG_AGENT_INFO',
+  'GNOME_KEYRING_CONTROL',
+  'DISPLAY',
+  'WAYLAND_DISPLAY',
+  'XAUTHORITY',
+  'TMUX',
+  'TMUX_PANE',
+  'STY',
+  'DOCKER_HOST',
+  'CONTAINER_HOST',
+  'NOTIFY_SOCKET',
+  'XDG_SESSION_ID',
+];
+
+/**
+ * `env` of an agent in a sandbox.
+ * @param own directories of its own: for sockets, and for temporary files
+ */
+export function sandboxEnvironment(
+  env: Readonly<Record<string, string>>,
+  own: { readonly runtime: string; readonly tmp: string },
+): Record<string, string> {
+  const kept = Object.entries(env).filter(([name]) => !ways.includes(name) && !name.startsWith('VSCODE_'));
+  return { ...Object.fromEntries(kept), XDG_RUNTIME_DIR: own.runtime, TMPDIR: own.tmp };
+}
+
 /**
  * `env` in the form that keeps `spawn` from adding to it (I1): Node copies its own NODE_V8_COVERAGE (a directory that the
  * child then writes to) into every child unless `options.env` has that name, if only as `undefined`; and it takes

@@ -80,6 +80,8 @@ export const exitCodes = {
   audit: 6,
   /** `upstream probe`: the upstream could not be started, or was of no use without a real credential. */
   upstream: 7,
+  /** The agent cannot be put into a sandbox, or not into the one that was asked for. */
+  isolation: 8,
   /** The agent's command cannot be executed; as in a shell. */
   notExecutable: 126,
   /** The agent's command does not exist; as in a shell. */

@@ -16,29 +16,33 @@ function report(error: unknown): number {
   return exitCodes[error.kind];
 }
 
+type Session = import('./agents/shim.ts').ShimOptions['session'];
+
 /** `[--socket PATH] REST…`; without the option the session is that of the `ostiary run` above us. */
-function takeSocket(args: readonly string[]): { socket: string; rest: readonly string[] } {
-  if (args[0] === '--socket' && args[1] !== undefined) return { socket: args[1], rest: args.slice(2) };
-  const socket = process.env.OSTIARY_SOCKET;
-  if (socket !== undefined && socket !== '') return { socket, rest: args };
+function takeSession(args: readonly string[]): { session: Session; rest: readonly string[] } {
+  if (args[0] === '--socket' && args[1] !== undefined) return { session: args[1], rest: args.slice(2) };
+  const { OSTIARY_SOCKET: socket = '', OSTIARY_URL: url = '', OSTIARY_TOKEN: token = '' } = process.env;
+  if (socket !== '') return { session: socket, rest: args };
+  if (/^http:\/\/127\.0\.0\.1:\d+$/.test(url) && /^[\w-]+$/.test(token))
+    return { session: { url, token }, rest: args };
   throw new Failure('usage', 'expected --socket PATH, or OSTIARY_SOCKET as ostiary run sets it');
 }
 
 /** Without a parser to load. */
 async function connect(args: readonly string[]): Promise<void> {
-  const { socket, rest } = takeSocket(args);
+  const { session, rest } = takeSession(args);
   const [upstream = null, ...more] = rest;
   if (upstream?.startsWith('-') || more.length > 0)
     throw new Failure('usage', 'usage: ostiary connect [--socket PATH] [UPSTREAM]');
   const { runShim } = await import('./agents/shim.ts');
-  await runShim({ socket, upstream, stdin: process.stdin, stdout: process.stdout });
+  await runShim({ session, upstream, stdin: process.stdin, stdout: process.stdout });
 }
 
 async function headers(args: readonly string[]): Promise<void> {
-  const { socket, rest } = takeSocket(args);
+  const { session, rest } = takeSession(args);
   if (rest.length > 0) throw new Failure('usage', 'usage: ostiary headers [--socket PATH]');
   const { authorizationHeaders } = await import('./agents/headers.ts');
-  process.stdout.write(`${await authorizationHeaders(socket)}\n`);
+  process.stdout.write(`${await authorizationHeaders(session)}\n`);
 }
 
 async function main(argv: readonly string[]): Promise<void> {

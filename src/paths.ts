@@ -12,18 +12,19 @@ function absolute(value: string | undefined): string | undefined {
   return value !== undefined && isAbsolute(value) ? value : undefined;
 }
 
-function home(env: Environment): string {
+/** `$HOME`, or what the system says. */
+export function homeDirectory(env: Environment): string {
   return absolute(env.HOME) ?? homedir();
 }
 
 /** `$XDG_CONFIG_HOME/ostiary/config.yaml` */
 export function defaultConfigFile(env: Environment): string {
-  return join(absolute(env.XDG_CONFIG_HOME) ?? join(home(env), '.config'), 'ostiary', 'config.yaml');
+  return join(absolute(env.XDG_CONFIG_HOME) ?? join(homeDirectory(env), '.config'), 'ostiary', 'config.yaml');
 }
 
 /** `$XDG_STATE_HOME/ostiary`: vault, key file, audit log, daemon log. */
 export function stateDirectory(env: Environment): string {
-  return join(absolute(env.XDG_STATE_HOME) ?? join(home(env), '.local', 'state'), 'ostiary');
+  return join(absolute(env.XDG_STATE_HOME) ?? join(homeDirectory(env), '.local', 'state'), 'ostiary');
 }
 
 /** `$XDG_RUNTIME_DIR/ostiary`, or `run` in the state directory: sockets. Never a name in `/tmp` that others can squat. */

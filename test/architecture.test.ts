@@ -55,6 +55,8 @@ const arrows: Readonly<Record<string, string>> = {
     'the vault is locked between processes; who asks the keychain hardens itself and knows its bus’ owner',
   'upstreams → credentials': 'secrets are acquired and injected where a call leaves',
   'upstreams → os': 'a pipe carries a secret into a child',
+  'agents → config': 'what the configuration names is protected from the agent',
+  'agents → os': 'the agent’s side gives up rights before it starts an agent',
   'proxy → auth': 'the front desk asks who and whether',
   'proxy → upstreams': 'the front desk routes a grant',
   'cli → agents': 'a command may run the agent’s side',

@@ -30,6 +30,8 @@ export function fetchToken(socket: string): Promise<string> {
   });
 }
 
-export async function authorizationHeaders(socket: string): Promise<string> {
-  return JSON.stringify({ Authorization: `Bearer ${await fetchToken(socket)}` });
+/** @param session its socket, or what an agent has that cannot reach it: the token itself */
+export async function authorizationHeaders(session: string | { readonly token: string }): Promise<string> {
+  const token = typeof session === 'string' ? await fetchToken(session) : session.token;
+  return JSON.stringify({ Authorization: `Bearer ${token}` });
 }

@@ -18,7 +18,10 @@ export interface AgentExit {
 const fromTerminal = ['SIGINT', 'SIGQUIT'] as const;
 const fromOthers = ['SIGTERM', 'SIGHUP', 'SIGUSR2'] as const;
 
-function startFailure({ command }: AgentSpec, { code, message }: NodeJS.ErrnoException): Failure {
+export function startFailure(
+  { command }: Pick<AgentSpec, 'command'>,
+  { code, message }: Pick<NodeJS.ErrnoException, 'code' | 'message'>,
+): Failure {
   const kind = code === 'ENOENT' ? 'notFound' : code === 'EACCES' ? 'notExecutable' : 'failure';
   return new Failure(kind, `cannot start ${command}: ${code ?? message}`, {
     // A name that is looked up: EACCES may come from any directory on the way.
@@ -26,40 +29,55 @@ function startFailure({ command }: AgentSpec, { code, message }: NodeJS.ErrnoExc
   });
 }
 
+export type Deliver = (signal: NodeJS.Signals) => void;
+
 /**
+ * Passes our signals on to an agent until `exited`. Listening begins at once: a signal right before or after the agent's
+ * start would else end us, and leave an agent that nobody guards.
+ */
+export async function withSignals<T>(deliver: Deliver, exited: () => Promise<T>): Promise<T> {
+  const fromTerminalToo: Deliver = (signal) => {
+    if (!process.stdin.isTTY) deliver(signal);
+  };
+  for (const one of fromOthers) process.on(one, deliver);
+  for (const one of fromTerminal) process.on(one, fromTerminalToo);
+  try {
+    return await exited();
+  } finally {
+    for (const one of fromOthers) process.off(one, deliver);
+    for (const one of fromTerminal) process.off(one, fromTerminalToo);
+  }
+}
+
+/** Resolves when `child` has ended; its pipes may still be open. */
+export function exitOf(child: ChildProcess): Promise<AgentExit> {
+  return new Promise((resolve) => child.on('exit', (code, signal) => resolve({ code, signal })));
+}
+
+/**
+ * Runs the agent without a sandbox.
  * @param started told the pid, so that the agent can be ended with us
  * @throws {Failure} when the command cannot be started
  */
 export function runAgent(spec: AgentSpec, started: (pid: number) => void): Promise<AgentExit> {
-  return new Promise((resolve, reject) => {
-    let agent: ChildProcess | undefined;
-    const forward = (signal: NodeJS.Signals): void => void agent?.kill(signal);
-    const ignoreFromTerminal = (signal: NodeJS.Signals): void => {
-      if (!process.stdin.isTTY) forward(signal);
-    };
-    const stopListening = (): void => {
-      for (const one of fromOthers) process.off(one, forward);
-      for (const one of fromTerminal) process.off(one, ignoreFromTerminal);
-    };
-    // Before the start: a signal right after it would end us, and leave an agent that nobody guards yet.
-    for (const one of fromOthers) process.on(one, forward);
-    for (const one of fromTerminal) process.on(one, ignoreFromTerminal);
-    const failed = (error: NodeJS.ErrnoException): void => {
-      if (agent?.pid !== undefined) return;
-      stopListening();
-      reject(startFailure(spec, error));
-    };
-    try {
-      // Same process group and terminal as ours: job control and window size stay the shell's business.
-      agent = spawn(spec.command, spec.args, { env: sealedForSpawn(spec.env), stdio: 'inherit' });
-    } catch (error) {
-      return failed(error as NodeJS.ErrnoException);
-    }
-    if (agent.pid !== undefined) started(agent.pid);
-    agent.on('error', failed);
-    agent.on('exit', (code, signal) => {
-      stopListening();
-      resolve({ code, signal });
-    });
-  });
+  let agent: ChildProcess | undefined;
+  return withSignals(
+    (signal) => void agent?.kill(signal),
+    () =>
+      new Promise((resolve, reject) => {
+        const failed = (error: NodeJS.ErrnoException): void => {
+          if (agent?.pid === undefined) reject(startFailure(spec, error));
+        };
+        try {
+          // Same process group and terminal as ours: job control and window size stay the shell's business.
+          agent = spawn(spec.command, spec.args, { env: sealedForSpawn(spec.env), stdio: 'inherit' });
+        } catch (error) {
+          return failed(error as NodeJS.ErrnoException);
+        }
+        agent.on('error', failed);
+        if (agent.pid === undefined) return;
+        started(agent.pid);
+        resolve(exitOf(agent));
+      }),
+  );
 }

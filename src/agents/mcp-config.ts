@@ -13,6 +13,8 @@ export interface McpConfigInput {
   readonly main: string;
   /** Base of the loopback endpoint: servers by HTTP instead of the shim. */
   readonly url?: string | undefined;
+  /** The agent has a token in this variable, for it cannot reach the socket; its client puts the value in. */
+  readonly tokenVariable?: string | undefined;
 }
 
 /** Quoted for the shell by which clients run a headers helper. */
@@ -22,7 +24,11 @@ function quote(word: string): string {
 
 /** The `mcpServers` form that Claude Code, Gemini CLI, Cursor and others read. */
 export function renderMcpConfig(input: McpConfigInput): string {
-  const { node, main, socket, url, merged = false, upstreams } = input;
+  const { node, main, socket, url, tokenVariable, merged = false, upstreams } = input;
+  const credential =
+    tokenVariable === undefined
+      ? { headersHelper: [node, main, 'headers', '--socket', socket].map(quote).join(' ') }
+      : { headers: { Authorization: `Bearer \${${tokenVariable}}` } };
   const server = (upstream?: string): object =>
     url === undefined
       ? {
@@ -32,7 +38,7 @@ export function renderMcpConfig(input: McpConfigInput): string {
       : {
           type: 'http',
           url: upstream === undefined ? `${url}/mcp` : `${url}/mcp/${upstream}`,
-          headersHelper: [node, main, 'headers', '--socket', socket].map(quote).join(' '),
+          ...credential,
         };
   const servers = merged ? [['ostiary', server()]] : upstreams.map((name) => [name, server(name)]);
   return `${JSON.stringify({ mcpServers: Object.fromEntries(servers) }, null, 2)}\n`;

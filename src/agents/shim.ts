@@ -1,6 +1,6 @@
 /**
- * `ostiary connect`: a stdio MCP server for any client, which passes lines to and from the session's Unix socket. It
- * holds no secret and imports no package, so it is up in the time that Node needs to start.
+ * `ostiary connect`: a stdio MCP server for any client, which passes lines to and from the session's Unix socket, or the
+ * loopback port where a sandbox has no such sockets. It holds no secret and imports no package, so it is up in the time that Node needs to start.
  */
 import { connect, type Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
@@ -9,8 +9,15 @@ import { errorResponse, idKey, type MessageId, readEnvelope } from '../jsonrpc.t
 import { limits } from '../limits.ts';
 import { LineFramer } from '../lines.ts';
 
+/** The loopback endpoint with the session's token, which names the session there. */
+export interface Endpoint {
+  readonly url: string;
+  readonly token: string;
+}
+
 export interface ShimOptions {
-  readonly socket: string;
+  /** The session's Unix socket, or {@link Endpoint}. */
+  readonly session: string | Endpoint;
   /** `null` for all of the session's upstreams as one server. */
   readonly upstream: string | null;
   readonly stdin: Readable;
@@ -29,14 +36,34 @@ function refusalIn(head: string, body: Buffer): string {
   }
 }
 
+interface Way {
+  readonly place: string;
+  readonly open: () => Socket;
+  readonly headers: readonly string[];
+}
+
+function bySocket(path: string): Way {
+  return { place: path, open: () => connect(path), headers: ['Host: localhost'] };
+}
+
+function byPort({ url, token }: Endpoint): Way {
+  const { host, hostname, port } = new URL(url);
+  return {
+    place: url,
+    open: () => connect(Number(port), hostname),
+    headers: [`Host: ${host}`, `Authorization: Bearer ${token}`],
+  };
+}
+
 /** Connects and upgrades; resolves with the first bytes behind the head. */
-function openLines(options: ShimOptions): Promise<{ socket: Socket; first: Buffer }> {
+function openLines({ session, upstream }: ShimOptions): Promise<{ socket: Socket; first: Buffer }> {
+  const { place, open, headers } = typeof session === 'string' ? bySocket(session) : byPort(session);
   const unreachable = (error: NodeJS.ErrnoException): Failure =>
-    new Failure('daemon', `cannot reach the session at ${options.socket}: ${error.code ?? error.message}`, {
+    new Failure('daemon', `cannot reach the session at ${place}: ${error.code ?? error.message}`, {
       hint: 'the session has ended; start the agent again with: ostiary run -- AGENT',
     });
   return new Promise((resolve, reject) => {
-    const socket = connect(options.socket);
+    const socket = open();
     let received = Buffer.alloc(0);
     const onData = (chunk: Buffer): void => {
       received = Buffer.concat([received, chunk]);
@@ -56,10 +83,9 @@ function openLines(options: ShimOptions): Promise<{ socket: Socket; first: Buffe
       }
     };
     socket.on('data', onData).on('close', onClose).on('error', onError);
-    const path = options.upstream === null ? '/mcp' : `/mcp/${options.upstream}`;
-    socket.write(
-      `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: mcp-stdio\r\n\r\n`,
-    );
+    const path = upstream === null ? '/mcp' : `/mcp/${upstream}`;
+    const lines = [`GET ${path} HTTP/1.1`, ...headers, 'Connection: Upgrade', 'Upgrade: mcp-stdio'];
+    socket.write(`${lines.join('\r\n')}\r\n\r\n`);
   });
 }
 

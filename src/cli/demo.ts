@@ -105,7 +105,9 @@ interface AgentView {
 
 async function runAgent(server: DemoServer, env: NodeJS.ProcessEnv): Promise<string> {
   const agent = join(packageRoot, 'examples', 'agent.mjs');
-  const args = [mainFile, 'run', '--quiet', '--', process.execPath, agent, server.tool, server.arguments];
+  // What it shows holds without a sandbox, and it is to run wherever somebody tries it.
+  const options = ['--quiet', '--isolation', 'none'];
+  const args = [mainFile, 'run', ...options, '--', process.execPath, agent, server.tool, server.arguments];
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
   const chunks: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));

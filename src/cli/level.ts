@@ -1,3 +1,16 @@
-/** The isolation level in force, in one line. What each level promises: SECURITY.md. */
-export const levelInForce =
-  'level L0: the agent is not sandboxed; a program of your own user that means harm can still reach secrets (SECURITY.md)';
+/** Which isolation level `ostiary run` would have here. What each level promises: SECURITY.md. */
+import type { Isolation } from '../agents/sandbox/isolation.ts';
+import { openSandbox } from '../agents/sandbox/sandbox.ts';
+import { Failure } from '../errors.ts';
+
+/** In one line, found by trying; a refusal of `run` is one too. */
+export async function levelOf(wish: Isolation): Promise<string> {
+  try {
+    const sandbox = await openSandbox(wish);
+    sandbox.close();
+    return sandbox.level;
+  } catch (error) {
+    if (error instanceof Failure) return `ostiary run refuses: ${error.message}`;
+    throw error;
+  }
+}

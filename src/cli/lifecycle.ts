@@ -1,11 +1,12 @@
 /** `down`, `status`: the resident daemon. */
 import { Command } from 'commander';
+import type { Isolation } from '../agents/sandbox/isolation.ts';
 import type { Placement } from '../config/credentials.ts';
 import { Failure } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { controlSocket, runtimeDirectory } from '../paths.ts';
 import { ControlClient } from './control.ts';
-import { levelInForce } from './level.ts';
+import { levelOf } from './level.ts';
 import { manner } from './manner.ts';
 import { residentDaemon } from './resident-daemon.ts';
 
@@ -17,6 +18,8 @@ interface StatusReport {
   readonly state: string;
   readonly uptimeMs: number;
   readonly policy: string | readonly string[];
+  /** The configured one; `run --isolation` may ask for another. */
+  readonly isolation: Isolation;
   readonly hardening: readonly { measure: string; inForce: boolean; detail?: string }[];
   readonly sessions: number;
   /** Kind of binding → sessions. */
@@ -94,11 +97,11 @@ function describeBindings(bindings: StatusReport['bindings']): string {
   return kinds.length === 0 ? '' : `; bound: ${kinds.join(', ')}`;
 }
 
-function describe(report: StatusReport): string[] {
+function describe(report: StatusReport, level: string): string[] {
   const weak = report.hardening.filter(({ inForce }) => !inForce);
   const lines = [
     `ostiary ${report.version}: pid ${report.pid}, up ${duration(report.uptimeMs)}`,
-    `isolation   ${levelInForce}`,
+    `isolation   ${level}`,
     `hardening   ${weak.length === 0 ? 'daemon: all in force' : `NOT in force: ${weak.map((one) => one.measure).join(', ')}`}; upstreams: none yet`,
     `endpoint    ${report.url ?? 'Unix sockets only'}`,
     `config      ${report.config ?? 'none'}`,
@@ -131,8 +134,9 @@ async function status(options: { json?: boolean }): Promise<void> {
       hint: 'ostiary up starts one; ostiary run needs none',
     });
   const report = await resident.client.status<StatusReport>();
-  if (options.json) print(JSON.stringify(report, null, 2));
-  else for (const line of describe(report)) print(line);
+  const level = await levelOf(report.isolation);
+  if (options.json) print(JSON.stringify({ ...report, level }, null, 2));
+  else for (const line of describe(report, level)) print(line);
 }
 
 export function downCommand(): Command {

@@ -23,7 +23,7 @@ export class McpClient {
       onOversize: () => {},
     });
     (fromShim as Readable).on('data', (chunk: Buffer) => framer.push(chunk));
-    this.#ended = runShim({ socket, upstream, stdin: this.#toShim, stdout: fromShim });
+    this.#ended = runShim({ session: socket, upstream, stdin: this.#toShim, stdout: fromShim });
     this.#ended.catch(() => {});
   }
 

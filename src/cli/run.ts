@@ -1,16 +1,18 @@
 /** `ostiary run -- AGENT…`: an agent with a session, and without a secret in its environment or configuration. */
 import { rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { Command } from 'commander';
-import { type AgentExit, runAgent } from '../agents/launch.ts';
+import { Command, Option } from 'commander';
+import type { AgentExit } from '../agents/launch.ts';
 import { renderMcpConfig } from '../agents/mcp-config.ts';
+import { type Isolation, isolations } from '../agents/sandbox/isolation.ts';
+import { agentNames, profileFor } from '../agents/sandbox/profiles.ts';
+import { openSandbox, type Sandbox } from '../agents/sandbox/sandbox.ts';
 import { loadConfig } from '../config/load.ts';
 import { agentEnvironment } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { Watchdog } from '../os/watchdog.ts';
 import type { ControlClient, Lease } from './control.ts';
 import { type DaemonChoice, findDaemon } from './find-daemon.ts';
-import { levelInForce } from './level.ts';
 import { mainFile } from './main-file.ts';
 import { passphraseFdOption } from './vault.ts';
 
@@ -20,6 +22,11 @@ interface RunOptions extends DaemonChoice {
   readonly http?: boolean;
   readonly merged?: boolean;
   readonly env: readonly string[];
+  readonly isolation?: Isolation;
+  readonly agent?: string;
+  readonly rw: readonly string[];
+  readonly ro: readonly string[];
+  readonly hide: readonly string[];
   readonly quiet?: boolean;
 }
 
@@ -61,12 +68,35 @@ function writeNew(path: string, text: string): void {
   }
 }
 
+/** By which the agent reaches its session, and the variables that say so to programs of ours and of others. */
+function reach(lease: Lease, sandbox: Sandbox, http: boolean) {
+  const { socket, url, token } = lease.report;
+  if (sandbox.unixSockets)
+    return {
+      config: { socket, url: http ? (url ?? undefined) : undefined },
+      env: { OSTIARY_SOCKET: socket },
+    };
+  if (url === null || token === undefined)
+    throw new Failure(
+      'isolation',
+      'an agent without Unix sockets needs the loopback endpoint, which is not there',
+    );
+  return {
+    config: { socket, url, tokenVariable: 'OSTIARY_TOKEN' },
+    env: { OSTIARY_URL: url, OSTIARY_TOKEN: token },
+  };
+}
+
 async function run(command: string, args: readonly string[], options: RunOptions): Promise<void> {
   const config = loadConfig({ config: options.config, env: process.env });
   if (config.upstreams.size === 0 && options.daemon === undefined)
     throw new Failure('config', 'no upstreams are configured', {
       hint: 'ostiary config example prints a starter; ostiary config path says where it goes',
     });
+  const profile = profileFor(command, options.agent);
+  // It is made while the daemon starts, or is asked.
+  const opening = openSandbox(options.isolation ?? config.agent.isolation);
+  opening.catch(() => {});
   const daemon = await findDaemon(options);
   const watchdog = Watchdog.start();
   let lease: Lease | null = null;
@@ -74,43 +104,55 @@ async function run(command: string, args: readonly string[], options: RunOptions
   let over = false;
   let exit: AgentExit;
   try {
-    lease = await daemon.client.lease({ profile: options.profile, label: basename(command), token: false });
-    const { upstreams, socket, url: endpoint } = lease.report;
+    const sandbox = await opening;
+    const label = basename(command);
+    lease = await daemon.client.lease({ profile: options.profile, label, token: !sandbox.unixSockets });
+    const { upstreams, socket } = lease.report;
     void lease.lost.then(() => {
       if (!over) process.stderr.write('ostiary: the daemon ended: the agent has lost its upstreams\n');
     });
-    const env = await cleanEnvironment(daemon.client, [...config.agent.env, ...options.env]);
-    const url = options.http === true ? (endpoint ?? undefined) : undefined;
+    const pass = [...profile.env, ...config.agent.env, ...options.env];
+    const env = await cleanEnvironment(daemon.client, pass);
+    const way = reach(lease, sandbox, options.http === true);
     const text = renderMcpConfig({
       upstreams,
       merged: options.merged === true,
-      socket,
-      url,
+      ...way.config,
       node: process.execPath,
       main: mainFile,
     });
     const path = resolve(options.configOut ?? join(daemon.scratch ?? dirname(socket), 'mcp-config.json'));
     writeNew(path, text);
     configFile = path;
-    if (options.quiet !== true) process.stderr.write(`ostiary: ${daemon.level ?? levelInForce}\n`);
-    let agent = 0;
-    exit = await runAgent(
+    // Whatever the agent starts stays below this process: in a PID namespace, or because orphans become ours.
+    if (sandbox.mechanism === 'bubblewrap' || sandbox.mechanism === 'landlock')
+      await daemon.client.bindSession(lease.report.id, { pid: process.pid, kind: 'ancestry' });
+    for (const line of [daemon.level, sandbox.level])
+      if (options.quiet !== true && line !== null) process.stderr.write(`ostiary: ${line}\n`);
+    exit = await sandbox.launch(
       {
         command,
         args: args.map((arg) => arg.replaceAll(PLACEHOLDER, path)),
-        env: { ...env, OSTIARY_MCP_CONFIG: path, OSTIARY_SOCKET: socket },
+        env: { ...env, OSTIARY_MCP_CONFIG: path, ...way.env },
+        config,
+        callerEnv: process.env,
+        profile,
+        paths: options,
+        directory: process.cwd(),
+        // Of another user's daemon nothing can be written there; what has no Unix sockets needs nothing else of it.
+        sessionDirectory: sandbox.unixSockets ? dirname(socket) : (daemon.scratch ?? dirname(socket)),
+        shown: [path],
       },
-      (pid) => {
-        agent = pid;
-        watchdog.guardProcess(pid);
-      },
+      watchdog,
     );
-    // Its number is free for others now.
-    watchdog.releaseProcess(agent);
   } finally {
     over = true;
     lease?.release();
     if (configFile !== null) rmSync(configFile, { force: true });
+    opening.then(
+      (sandbox) => sandbox.close(),
+      () => {},
+    );
     await Promise.all([daemon.release(), watchdog.close()]);
   }
   // Last, for it may be the end of this process.
@@ -139,6 +181,20 @@ export function runCommand(): Command {
       collect,
       [],
     )
+    .addOption(
+      new Option(
+        '--isolation <how>',
+        'sandbox of the agent; the first that works, unless configured',
+      ).choices(isolations),
+    )
+    .addOption(
+      new Option('--agent <name>', 'whose own state it may write, if its name does not say').choices(
+        agentNames,
+      ),
+    )
+    .option('--rw <path>', 'let the agent write this path too (repeatable)', collect, [])
+    .option('--ro <path>', 'let the agent read, but not write, this path (repeatable)', collect, [])
+    .option('--hide <path>', 'hide this path from the agent (repeatable)', collect, [])
     .option('--quiet', 'do not print the isolation level')
     .option(...passphraseFdOption)
     .passThroughOptions()

@@ -85,7 +85,13 @@ export interface RawConfig {
   readonly profiles?: Readonly<
     Record<string, { readonly rules: readonly RawRule[]; readonly users?: readonly RawUser[] }>
   >;
-  readonly agent?: { readonly env?: readonly string[] };
+  readonly agent?: {
+    readonly env?: readonly string[];
+    readonly isolation?: Config['agent']['isolation'];
+    readonly rw?: readonly string[];
+    readonly ro?: readonly string[];
+    readonly hide?: readonly string[];
+  };
 }
 
 function list(items: readonly string[] = []): readonly string[] {
@@ -254,6 +260,12 @@ export function buildConfig(raw: RawConfig, source: Pick<Config, 'file' | 'diges
           users: raw.users === undefined ? null : users(raw.users),
         }),
     ),
-    agent: Object.freeze({ env: list(raw.agent?.env) }),
+    agent: Object.freeze({
+      env: list(raw.agent?.env),
+      isolation: raw.agent?.isolation ?? 'auto',
+      rw: list(raw.agent?.rw),
+      ro: list(raw.agent?.ro),
+      hide: list(raw.agent?.hide),
+    }),
   });
 }

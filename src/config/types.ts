@@ -133,5 +133,11 @@ export interface Config {
   readonly agent: {
     /** Globs over further environment variables that `run` passes to the agent. */
     readonly env: readonly string[];
+    /** The sandbox of `run`, unless `--isolation` names another. */
+    readonly isolation: 'auto' | 'bubblewrap' | 'landlock' | 'none';
+    /** Absolute paths, or ones that begin with `~/`, that a sandboxed agent may write, may read, or does not see, besides what it would. */
+    readonly rw: readonly string[];
+    readonly ro: readonly string[];
+    readonly hide: readonly string[];
   };
 }

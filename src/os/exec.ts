@@ -14,6 +14,16 @@ function control(fd: number, command: number, value: number): number {
   return result;
 }
 
+/** What we start, or become, does not have this descriptor. */
+export function closeOnExec(fd: number): void {
+  control(fd, F_SETFD, FD_CLOEXEC);
+}
+
+/** Undoes that a signal is ignored: that, unlike a handler, survives execve(2). */
+export function defaultSignal(signal: number): void {
+  native.signal(signal, 0);
+}
+
 function checkStrings(strings: readonly string[]): void {
   if (strings.some((text) => text.includes('\0')))
     throw new TypeError('execve: NUL in an argument or variable');

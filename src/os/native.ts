@@ -14,6 +14,7 @@ function load(): NonNullable<typeof loaded> {
   if (loaded !== undefined) return loaded;
   try {
     const koffi = createRequire(import.meta.url)('koffi') as Koffi;
+    koffi.struct('sock_fprog', { len: 'uint16', filter: 'const void *' });
     // The process itself: Node links the C library already, whatever its file is called (glibc, musl, macOS).
     loaded = { koffi, library: koffi.load(null) };
   } catch (cause) {
@@ -78,10 +79,30 @@ export const native = {
     'int sigaction(int signal, const void *act, void *old)',
   ),
   prctl: foreign<[option: number, type: 'ulong', value: number]>('int prctl(int option, ...)'),
+  /** `syscall(2)` for calls without a wrapper in every C library: each prototype is one of them. */
+  joinSessionKeyring: foreign<[number: number, operation: number, name: null]>(
+    'long syscall(long number, long operation, const char *name)',
+  ),
+  landlockCreate: foreign<[number: number, attributes: Buffer | null, size: number, flags: number]>(
+    'long syscall(long number, const void *attributes, size_t size, uint32 flags)',
+  ),
+  landlockAdd: foreign<[number: number, ruleset: Descriptor, type: number, rule: Buffer, flags: number]>(
+    'long syscall(long number, long ruleset, long type, const void *rule, uint32 flags)',
+  ),
+  landlockRestrict: foreign<[number: number, ruleset: Descriptor, flags: number]>(
+    'long syscall(long number, long ruleset, long flags)',
+  ),
+  installSeccomp: foreign<
+    [number: number, operation: number, flags: number, program: { len: number; filter: Buffer }]
+  >('long syscall(long number, long operation, long flags, const sock_fprog *program)'),
   /** Of prctl(2) with its four arguments, which some options insist on. */
   processControl: foreign<[option: number, ...arguments: [number, number, number, number]]>(
     'int prctl(int option, ulong second, ulong third, ulong fourth, ulong fifth)',
   ),
+  waitpid: foreign<[pid: number, status: Int32Array, options: number]>(
+    'int waitpid(int pid, void *status, int options)',
+  ),
+  signal: foreign<[signal: number, handler: number]>('intptr signal(int signal, intptr handler)'),
   setrlimit: foreign<[resource: number, limit: BigUint64Array]>(
     'int setrlimit(int resource, const void *limit)',
   ),

@@ -1,5 +1,10 @@
 /** Which process a pid means, and whose child it is. Linux: proc_pid_stat(5). */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { limits } from '../limits.ts';
+import { native } from './native.ts';
+
+const PR_SET_CHILD_SUBREAPER = 36;
+const WNOHANG = 1;
 
 /** One process for good, where the pid alone is reused. */
 export interface ProcessId {
@@ -34,4 +39,67 @@ export function processStat(pid: number): ProcessStat | null {
 /** When process `pid` started, as in {@link ProcessId}; `null` as for {@link processStat}. */
 export function processStart(pid: number): string | null {
   return processStat(pid)?.start ?? null;
+}
+
+/** Every process that we see → its parent. */
+export function parents(): ReadonlyMap<number, number> {
+  const found = new Map<number, number>();
+  for (const name of readdirSync('/proc')) {
+    const pid = Number(name);
+    if (!Number.isSafeInteger(pid)) continue;
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+      found.set(pid, Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
+    } catch {
+      // Gone since it was listed.
+    }
+  }
+  return found;
+}
+
+/** The children of `ancestor`, theirs, and so on; parents come before their children. Zombies are among them. */
+export function descendants(ancestor: number): number[] {
+  const family = parents();
+  const found = [ancestor];
+  for (const one of found) for (const [pid, parent] of family) if (parent === one) found.push(pid);
+  return found.slice(1);
+}
+
+/** What descends from us and loses its parent becomes our child, instead of init's. Linux; true when it is in force. */
+export function adoptOrphans(): boolean {
+  return process.platform === 'linux' && native.processControl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) === 0;
+}
+
+/** Whether it, or who started it, has given up privileges and system calls: both are for good. */
+export function isRestricted(pid: number): boolean {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+    return /^NoNewPrivs:\t1$/m.test(status) && /^Seccomp:\t2$/m.test(status);
+  } catch {
+    return false;
+  }
+}
+
+/** Takes note of the end of a child that Node knows nothing of, so that it does not stay as a zombie. */
+export function reap(pid: number): void {
+  native.waitpid(pid, new Int32Array(1), WNOHANG);
+}
+
+/**
+ * Ends `victims()` until there are none; what one of them starts meanwhile is among the next.
+ * @param adopted whether they become our children when their parents are gone, and are ours to reap
+ */
+export async function endAll(victims: () => readonly number[], adopted: boolean): Promise<void> {
+  const deadline = Date.now() + limits.descendantsMs;
+  for (let left = victims(); left.length > 0 && Date.now() < deadline; left = victims()) {
+    for (const pid of left) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It was quicker, or is another user's.
+      }
+      if (adopted) reap(pid);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
 }

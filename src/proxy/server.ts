@@ -89,6 +89,19 @@ function upstreamOf(route: McpRoute): string | null {
   return route.to === 'mcp' ? route.upstream : null;
 }
 
+/**
+ * An offer to upgrade to what we do not speak (h2c, of Java's client) is no more than a header to be passed over (RFC 9110,
+ * 7.8). Node has parsed up to its end and let go of the socket: it gets the same bytes again, without that header.
+ */
+function passOver(request: IncomingMessage, socket: Socket, head: Buffer, server: Server): void {
+  const { method, url, httpVersion, rawHeaders } = request;
+  const lines = [`${method} ${url} HTTP/${httpVersion}`];
+  for (let at = 0; at < rawHeaders.length; at += 2)
+    if (rawHeaders[at]?.toLowerCase() !== 'upgrade') lines.push(`${rawHeaders[at]}: ${rawHeaders[at + 1]}`);
+  socket.unshift(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), head]));
+  server.emit('connection', socket);
+}
+
 /** Who asks: the guard has been passed, the peer is known. */
 function claimOf(request: IncomingMessage, listener: Listener): Claim {
   return listener.kind === 'session'
@@ -122,8 +135,8 @@ export class AgentPlane {
     const open = new Set<Socket>();
     this.#sockets.set(server, open);
     server.on('connection', (socket: Socket) => {
+      if (!open.has(socket)) socket.once('close', () => open.delete(socket));
       open.add(socket);
-      socket.once('close', () => open.delete(socket));
       this.#accept(socket, listener());
     });
     server.on('clientError', (_error, socket) => {
@@ -132,12 +145,11 @@ export class AgentPlane {
       else socket.destroy();
     });
     server.on('request', (request, response) => this.#request(request, response));
-    // On the port nothing can be upgraded, and offers to (h2c, of Java's client) have to be passed over (RFC 9110, 7.8).
-    if (kind === 'session')
-      server.on(
-        'upgrade',
-        (request, socket: Socket, head: Buffer) => void this.#upgrade(request, socket, head),
-      );
+    server.on('upgrade', (request, socket: Socket, head: Buffer) => {
+      if (request.headers.upgrade === 'mcp-stdio' || kind === 'session')
+        void this.#upgrade(request, socket, head);
+      else passOver(request, socket, head, server);
+    });
     return server;
   }
 
@@ -163,6 +175,7 @@ export class AgentPlane {
 
   /** A peer that no session is for is cut off before it is read from: other users cannot hold our connections (B9). */
   #accept(socket: Socket, listener: Listener): void {
+    if (this.#connections.has(socket)) return;
     const { sessions, ownUid } = this.#ports;
     const connection: Connection = { listener, peer: null, session: null, last: null };
     connection.peer = this.#ports.peerOf(socket, listener.kind).then((known) => {

@@ -37,7 +37,7 @@ function shim(socket: string): Shim {
   stdout.on('data', (chunk: Buffer) => {
     output += chunk.toString();
   });
-  const ended = runShim({ socket, upstream: 'up', stdin, stdout }).then(
+  const ended = runShim({ session: socket, upstream: 'up', stdin, stdout }).then(
     () => null,
     (error: unknown) => {
       assert.ok(error instanceof Failure);

@@ -70,6 +70,7 @@ async function runAgent(
     mainFile,
     'run',
     '--quiet',
+    ...['--isolation', 'none'],
     ...flags,
     '--',
     process.execPath,
@@ -116,7 +117,7 @@ describe('A18 a secret in the environment of ostiary run', { skip }, () => {
     const script = `process.kill(process.ppid, 'SIGUSR1'); process.stdin.on('end', () => {}).resume()`;
     const child = spawn(
       process.execPath,
-      [mainFile, 'run', '--quiet', '--', process.execPath, '-e', script],
+      [mainFile, 'run', '--quiet', '--isolation', 'none', '--', process.execPath, '-e', script],
       {
         cwd: '/',
         env: { ...home.env },

@@ -172,11 +172,15 @@ describe('B4 stolen tokens', () => {
       request({ socketPath, path: '/token', method: 'POST' }, (response) => response.pipe(process.stdout)).end();
       setInterval(() => {}, 1000);`;
     const { env } = daemon().home;
-    const child = spawn(process.execPath, [mainFile, 'run', '--quiet', '--', process.execPath, '-e', agent], {
-      env,
-      cwd: '/',
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    const child = spawn(
+      process.execPath,
+      [mainFile, 'run', '--quiet', '--isolation', 'none', '--', process.execPath, '-e', agent],
+      {
+        env,
+        cwd: '/',
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
     t.after(() => child.kill('SIGKILL'));
     let text = '';
     child.stdout.on('data', (chunk) => {

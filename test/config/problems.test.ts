@@ -615,7 +615,7 @@ describe('ConfigError', () => {
   it('has a column for text after CRLF, wide characters and a comment', () => {
     assert.deepEqual(problemsOf('# é\r\nversion: 1\r\nagent: {env: ["é"], "ß": 1}\r\n'), [
       'c.yaml:3:15: agent.env[0]: expected the name of an environment variable, or a glob that begins with a letter or _, got text of 1 character',
-      'c.yaml:3:21: agent.…: expected env, got an unknown key',
+      'c.yaml:3:21: agent.…: expected one of env, isolation, rw, ro, hide, got an unknown key',
     ]);
   });
 });

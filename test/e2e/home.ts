@@ -120,9 +120,17 @@ export class Home {
     });
   }
 
-  /** Writes the configuration: YAML takes JSON as it is. */
-  configure(upstreams: object, more: object = {}): void {
-    writeFileSync(this.config, JSON.stringify({ version: 1, upstreams, ...more }, null, 2), { mode: 0o600 });
+  /**
+   * Writes the configuration: YAML takes JSON as it is. Agents are not sandboxed unless `more` says so: tests look at
+   * their processes from outside; the sandbox has tests of its own.
+   */
+  configure(
+    upstreams: object,
+    more: { readonly agent?: object; readonly [key: string]: unknown } = {},
+  ): void {
+    const agent = { isolation: 'none', ...more.agent };
+    const config = { version: 1, upstreams, ...more, agent };
+    writeFileSync(this.config, JSON.stringify(config, null, 2), { mode: 0o600 });
   }
 
   /** Starts a command; its standard input stays open. */

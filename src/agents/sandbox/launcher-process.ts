@@ -1,0 +1,76 @@
+/** `run`'s end of the launcher (launcher.ts): starts it, hears what works here, tells it what to start. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Duplex } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { sealedForSpawn } from '../../environment.ts';
+import { Failure } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import { type AgentExit, exitOf } from '../launch.ts';
+import type { Isolation } from './isolation.ts';
+import type { Order, Report } from './orders.ts';
+
+const launcherFile = fileURLToPath(new URL('./launcher.js', import.meta.url));
+
+/** No inspector on SIGUSR1, where this Node can be told so from the start. */
+const flags = ['--disable-sigusr1'].filter((flag) => process.allowedNodeEnvironmentFlags.has(flag));
+
+function reportFrom(channel: Duplex): Promise<Report> {
+  return new Promise((resolve, reject) => {
+    const fail = (why: string): void =>
+      reject(new Failure('isolation', `the launcher of the agent ${why}`, { hint: 'ostiary run again' }));
+    const timer = setTimeout(() => fail('does not answer'), limits.launcherStartMs);
+    let text = '';
+    channel.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk;
+      if (!text.endsWith('\n')) return;
+      clearTimeout(timer);
+      resolve(JSON.parse(text) as Report);
+    });
+    channel.on('close', () => {
+      clearTimeout(timer);
+      fail('ended');
+    });
+  });
+}
+
+export class Launcher {
+  readonly #child: ChildProcess;
+  readonly #channel: Duplex;
+  readonly report: Promise<Report>;
+  /** How the launcher ended: as its agent did. */
+  readonly exited: Promise<AgentExit>;
+
+  /** Starts at once; it does not keep this process alive before it is given an order. */
+  constructor(wish: Isolation) {
+    // Standard streams, process group and terminal are the agent's later, and stay the shell's business.
+    this.#child = spawn(
+      process.execPath,
+      [...flags, launcherFile, ...(wish === 'landlock' ? ['--landlock'] : [])],
+      { cwd: '/', env: sealedForSpawn({}), stdio: ['inherit', 'inherit', 'inherit', 'pipe'] },
+    );
+    this.#child.on('error', () => {});
+    this.exited = exitOf(this.#child);
+    this.#channel = this.#child.stdio[3] as Duplex;
+    this.#channel.on('error', () => {});
+    this.report = reportFrom(this.#channel);
+    // Heard of by whoever awaits it, which may be later.
+    this.report.catch(() => {});
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  start(order: Order): void {
+    this.#channel.write(`${JSON.stringify(order)}\n`);
+  }
+
+  /** Ends one that was given no order. */
+  close(): void {
+    this.#channel.destroy();
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * The launcher: a process between `run` and its agent that gives up what the agent must not have, for whatever a process
+ * has given up its children do not have either. It is started before it is needed, and then told what to start.
+ *
+ * With bubblewrap it becomes that program. With Landlock it stays, as the parent of all that loses its own: there is no
+ * namespace then whose end would end them.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { Socket } from 'node:net';
+import { constants } from 'node:os';
+import { isatty } from 'node:tty';
+import { sealedForSpawn } from '../../environment.ts';
+import { closeOnExec, defaultSignal } from '../../os/exec.ts';
+import { filledPipe, hide, replaceProcess } from '../../os/index.ts';
+import { joinNewSessionKeyring } from '../../os/keyring.ts';
+import { landlockAbi, restrictFiles, restrictScopes } from '../../os/landlock.ts';
+import { adoptOrphans, descendants, endAll, parents, reap } from '../../os/process.ts';
+import { agentFilter, installFilter } from '../../os/seccomp.ts';
+import { tryBubblewrap } from './bubblewrap.ts';
+import type { Order, Report } from './orders.ts';
+
+const CHANNEL = 3;
+const forwarded = ['SIGTERM', 'SIGHUP', 'SIGUSR2'] as const;
+/** From a terminal the agent has these already, as we do. */
+const fromTerminal = ['SIGINT', 'SIGQUIT'] as const;
+/** Node ignores them, and execve(2) hands that on. */
+const ignoredByNode = [constants.signals.SIGPIPE, constants.signals.SIGXFSZ];
+
+function filter(unixSockets: boolean): Buffer {
+  const program = agentFilter(unixSockets);
+  if (program === null) throw new Error(`no system calls known of ${process.arch}`);
+  return program;
+}
+
+function becomeBubblewrap(order: Order & { by: 'bubblewrap' }): never {
+  const { program, options, file, args, env } = order;
+  const rules = filledPipe(filter(true));
+  // Paths of the user, of which there may be many, are nobody else's business: not in argv.
+  const words = filledPipe(Buffer.from(options.map((word) => `${word}\0`).join('')));
+  for (const signal of ignoredByNode) defaultSignal(signal);
+  replaceProcess(
+    program,
+    ['bwrap', '--seccomp', String(rules), '--args', String(words), '--', file, ...args],
+    env,
+    [rules, words],
+  );
+}
+
+/** Nothing of the agent outlives it; then we end as it did. */
+async function end(code: number | null, signal: NodeJS.Signals | null): Promise<never> {
+  await endAll(() => descendants(process.pid), true);
+  if (signal !== null) {
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+  }
+  process.exit(code ?? 1);
+}
+
+/** Orphans that we adopted and that have ended: Node waits for its own child alone. */
+function reapAdopted(agent: ChildProcess): void {
+  for (const [pid, parent] of parents()) if (parent === process.pid && pid !== agent.pid) reap(pid);
+}
+
+function startRestricted({ file, args, env, directory, rules }: Order & { by: 'landlock' }): void {
+  adoptOrphans();
+  restrictFiles(landlockAbi(), rules);
+  installFilter(filter(false));
+  const agent = spawn(file, args, { cwd: directory, env: sealedForSpawn(env), stdio: 'inherit' });
+  for (const signal of forwarded) process.on(signal, () => agent.kill(signal));
+  for (const signal of fromTerminal)
+    process.on(signal, () => {
+      if (!isatty(0)) agent.kill(signal);
+    });
+  process.on('SIGCHLD', () => reapAdopted(agent));
+  agent.on('error', ({ message }) => {
+    process.stderr.write(`ostiary: cannot start ${file}: ${message}\n`);
+    process.exit(1);
+  });
+  agent.on('exit', (code, signal) => void end(code, signal));
+}
+
+function obey(order: Order): void {
+  if (order.by === 'bubblewrap') becomeBubblewrap(order);
+  startRestricted(order);
+}
+
+hide();
+closeOnExec(CHANNEL);
+const channel = new Socket({ fd: CHANNEL });
+const abi = landlockAbi();
+// Before bubblewrap is tried: what is tried is what is used.
+restrictScopes(abi);
+const report: Report = {
+  landlock: abi,
+  keyring: joinNewSessionKeyring(),
+  seccomp: agentFilter(true) !== null,
+  bubblewrap: process.argv.includes('--landlock') ? { works: false, why: 'not tried' } : tryBubblewrap(),
+};
+channel.write(`${JSON.stringify(report)}\n`);
+let received = '';
+channel.setEncoding('utf8').on('data', (text: string) => {
+  received += text;
+  if (!received.endsWith('\n')) return;
+  const order = JSON.parse(received) as Order;
+  received = '';
+  obey(order);
+});
+// `run` is gone, however it went.
+channel.on('close', () => void end(1, null));
+channel.on('error', () => channel.destroy());

@@ -1,0 +1,213 @@
+/** The rules of one agent's view, from what its user wants and what is there. */
+import { accessSync, constants, lstatSync, mkdirSync, realpathSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { credentialRefs } from '../../config/credentials.ts';
+import type { Config } from '../../config/types.ts';
+import type { Environment } from '../../environment.ts';
+import { Failure } from '../../errors.ts';
+import { privateDirectory } from '../../files.ts';
+import {
+  defaultConfigFile,
+  homeDirectory,
+  packageRoot,
+  runtimeDirectory,
+  stateDirectory,
+} from '../../paths.ts';
+import { credentialPaths } from './credentials.ts';
+import type { AgentProfile } from './profiles.ts';
+import { neededOfShared, sharedDirectories } from './shared-directories.ts';
+import { listeningSockets } from './sockets.ts';
+import { type Access, isWithin, type PathRule, type Source, type View, viewOf } from './view.ts';
+
+/** Paths of `--rw`, `--ro`, `--hide`, or of `agent` in the configuration; `~/` is the home directory. */
+export interface PathChoice {
+  readonly rw: readonly string[];
+  readonly ro: readonly string[];
+  readonly hide: readonly string[];
+}
+
+export interface Wanted {
+  readonly config: Config;
+  /** Where the home directory and our own files are. */
+  readonly callerEnv: Environment;
+  readonly profile: AgentProfile;
+  readonly paths: PathChoice;
+  /** Where the agent works: writable. */
+  readonly directory: string;
+  /** With the session's socket: all that the agent sees of ours. */
+  readonly sessionDirectory: string;
+  /** Files for it to read, wherever they are: its `mcp-config.json`. */
+  readonly shown: readonly string[];
+  /** The agent's own XDG_RUNTIME_DIR. */
+  readonly runtime: { readonly path: string; readonly access: 'private' | 'write' };
+}
+
+interface Found {
+  readonly path: string;
+  readonly kind: PathRule['kind'];
+}
+
+function find(path: string): Found | null {
+  try {
+    const real = realpathSync(path);
+    return { path: real, kind: statSync(real).isDirectory() ? 'directory' : 'file' };
+  } catch {
+    return null;
+  }
+}
+
+function rule(path: string, access: Access, source: Source): PathRule[] {
+  const found = find(path);
+  return found === null ? [] : [{ ...found, access, source }];
+}
+
+/** Our directories, made where they are missing: nobody else can make what is there already. */
+export function ownDirectories(env: Environment): string[] {
+  return [stateDirectory(env), dirname(defaultConfigFile(env)), runtimeDirectory(env)].map((path) =>
+    realpathSync(privateDirectoryOrAny(path)),
+  );
+}
+
+function privateDirectoryOrAny(path: string): string {
+  // One that is there is checked by those who read what is in it.
+  return lstatSync(path, { throwIfNoEntry: false }) === undefined ? privateDirectory(path) : path;
+}
+
+/** The directory under which all of our code and its packages are, also where npm puts them beside us. */
+function ownProgram(): string {
+  const at = packageRoot.indexOf('/node_modules/');
+  return at < 0 ? packageRoot : packageRoot.slice(0, at + '/node_modules'.length);
+}
+
+/** Programs that the configuration names, and files that it reads secrets from. */
+function configured(config: Config, own: readonly string[]): PathRule[] {
+  const programs = [
+    ...[...config.upstreams.values()].flatMap((each) =>
+      each.transport === 'stdio' ? [each.command, ...each.args] : [],
+    ),
+    ...[...config.helpers.values()].flatMap(({ command }) => command),
+  ].filter((word) => isAbsolute(word) && find(word)?.kind === 'file');
+  const secrets = credentialRefs(config).flatMap((ref) => (ref.source === 'file' ? [ref.path] : []));
+  const files = config.file === null ? programs : [...programs, config.file];
+  return [
+    ...files
+      .flatMap((path) => rule(path, 'read', 'ostiary'))
+      .filter(({ path }) => !own.some((one) => isWithin(path, one))),
+    ...secrets.flatMap((path) => rule(path, 'hidden', 'ostiary')),
+  ];
+}
+
+const choices = [
+  { flag: '--rw', key: 'rw', access: 'write' },
+  { flag: '--ro', key: 'ro', access: 'read' },
+  { flag: '--hide', key: 'hide', access: 'hidden' },
+] as const;
+
+interface Around {
+  readonly home: string;
+  readonly directory: string;
+  readonly own: readonly string[];
+}
+
+function expand(path: string, { home, directory }: Around): string {
+  return path.startsWith('~/') ? join(home, path.slice(2)) : resolve(directory, path);
+}
+
+/** Nothing of ours is among what a user may give away: the agent could read or replace what guards its session. */
+function chosen(paths: PathChoice, from: 'flags' | 'config', around: Around): PathRule[] {
+  return choices.flatMap(({ flag, key, access }) =>
+    paths[key].flatMap((given) => {
+      const path = expand(given, around);
+      const name = from === 'flags' ? flag : `agent.${key}`;
+      const found = find(path);
+      if (found === null)
+        throw new Failure('usage', `${name}: no such file or directory`, {
+          place: { file: path },
+          hint: `make it before the agent starts, or leave it out of ${name}`,
+        });
+      const inside = around.own.find((one) => isWithin(found.path, one));
+      if (inside !== undefined && access !== 'hidden')
+        throw new Failure('usage', `${name}: expected a path outside ${inside}, which is ostiary's own`, {
+          place: { file: path },
+        });
+      return [{ ...found, access, source: flag }];
+    }),
+  );
+}
+
+/** The home directory, or what holds it, is no project: nearly everything that an agent should not write is in there. */
+function checkDirectory({ home, directory, own }: Around, told: readonly PathRule[]): void {
+  if (told.some(({ path, access }) => path === directory && access !== 'hidden')) return;
+  const holds = [home, ...own].find((path) => isWithin(path, directory));
+  if (holds === undefined) return;
+  throw new Failure(
+    'usage',
+    `expected the directory of a project, got ${holds === directory ? 'your home directory' : `one that holds ${holds}`}`,
+    {
+      place: { file: directory },
+      hint: `cd to the project first, or make all of this writable for the agent: --rw ${directory}`,
+    },
+  );
+}
+
+function profileRules(
+  { directories, files, moved }: AgentProfile,
+  home: string,
+  env: Environment,
+): PathRule[] {
+  for (const name of directories) mkdirSync(join(home, name), { recursive: true, mode: 0o700 });
+  for (const [name, text] of Object.entries(files)) {
+    const path = join(home, name);
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined)
+      writeFileSync(path, text, { mode: 0o600, flag: 'wx' });
+  }
+  const elsewhere = moved.flatMap((name) => env[name] ?? []).filter(isAbsolute);
+  return [...[...directories, ...Object.keys(files)].map((name) => join(home, name)), ...elsewhere].flatMap(
+    (path) => rule(path, 'write', 'default'),
+  );
+}
+
+/** Sockets of others that this user may connect to. */
+function socketRules(sessionDirectory: string): PathRule[] {
+  const ours = (path: string): boolean => {
+    try {
+      accessSync(path, constants.W_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  return listeningSockets()
+    .filter(ours)
+    .flatMap((path) => rule(path, 'hidden', 'default'))
+    .filter(({ path }) => !isWithin(path, sessionDirectory));
+}
+
+/**
+ * Makes what the profile and our own directories lack on disk.
+ * @throws {Failure} naming the flag and the path that cannot be had
+ */
+export function sandboxView(wanted: Wanted): View {
+  const { config, callerEnv: env, profile, sessionDirectory, runtime } = wanted;
+  const home = realpathSync(homeDirectory(env));
+  const directory = realpathSync(wanted.directory);
+  const own = ownDirectories(env);
+  const around = { home, directory, own };
+  const told = [...chosen(wanted.paths, 'flags', around), ...chosen(config.agent, 'config', around)];
+  checkDirectory(around, told);
+  return viewOf([
+    ...sharedDirectories.flatMap((path) => rule(path, 'private', 'default')),
+    { ...runtime, kind: 'directory', source: 'default' },
+    ...[home, ...neededOfShared].flatMap((path) => rule(path, 'read', 'default')),
+    ...credentialPaths.flatMap((name) => rule(join(home, name), 'hidden', 'default')),
+    ...socketRules(realpathSync(sessionDirectory)),
+    ...rule(directory, 'write', 'default'),
+    ...profileRules(profile, home, env),
+    ...told,
+    ...own.flatMap((path) => rule(path, 'hidden', 'ostiary')),
+    ...[sessionDirectory, ...wanted.shown].flatMap((path) => rule(path, 'read', 'ostiary')),
+    ...rule(ownProgram(), 'read', 'ostiary'),
+    ...rule(dirname(process.execPath), 'read', 'ostiary'),
+    ...configured(config, own),
+  ]);
+}

@@ -124,6 +124,7 @@ async function run(command: string, args: readonly string[], options: RunOptions
     const path = resolve(options.configOut ?? join(daemon.scratch ?? dirname(socket), 'mcp-config.json'));
     writeNew(path, text);
     configFile = path;
+    watchdog.guardFile(path);
     // Whatever the agent starts stays below this process: in a PID namespace, or because orphans become ours.
     if (sandbox.mechanism === 'bubblewrap' || sandbox.mechanism === 'landlock')
       await daemon.client.bindSession(lease.report.id, { pid: process.pid, kind: 'ancestry' });
@@ -148,7 +149,10 @@ async function run(command: string, args: readonly string[], options: RunOptions
   } finally {
     over = true;
     lease?.release();
-    if (configFile !== null) rmSync(configFile, { force: true });
+    if (configFile !== null) {
+      rmSync(configFile, { force: true });
+      watchdog.releaseFile(configFile);
+    }
     opening.then(
       (sandbox) => sandbox.close(),
       () => {},

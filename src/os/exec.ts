@@ -19,9 +19,9 @@ export function closeOnExec(fd: number): void {
   control(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/** Undoes that a signal is ignored: that, unlike a handler, survives execve(2). */
-export function defaultSignal(signal: number): void {
-  native.signal(signal, 0);
+/** That a signal is ignored survives execve(2), unlike a handler. */
+export function disposeOf(signal: number, how: 'default' | 'ignore'): void {
+  native.signal(signal, how === 'default' ? 0 : 1);
 }
 
 function checkStrings(strings: readonly string[]): void {

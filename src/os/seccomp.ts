@@ -6,6 +6,7 @@
 import { Failure } from '../errors.ts';
 import { errorName, native } from './native.ts';
 
+const PR_CAPBSET_DROP = 24;
 const PR_SET_NO_NEW_PRIVS = 38;
 const SECCOMP_SET_MODE_FILTER = 1;
 
@@ -207,6 +208,12 @@ export function agentFilter(unixSockets: boolean): Buffer | null {
     ...(unixSockets ? [] : refuseWith(number.socket, 0, JUMP_EQUAL, AF_UNIX)),
     give(ALLOW),
   ]);
+}
+
+/** What root, or a file with capabilities, would have when it is executed from now on; nothing to do for others. */
+export function giveUpCapabilities(): void {
+  for (let capability = 0; capability < 64; capability++)
+    native.processControl(PR_CAPBSET_DROP, capability, 0, 0, 0);
 }
 
 /** No program that this thread starts gets more rights than it has: no setuid, no file capabilities. */

@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
+  lchownSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -98,7 +99,11 @@ export class Home {
   readonly scratch: string;
   readonly env: Readonly<Record<string, string>>;
 
-  constructor(t: Ends) {
+  /** Its user, by uid; ours, if none is given. Only root can make it another. */
+  readonly uid: number;
+
+  constructor(t: Ends, uid = process.getuid?.() ?? -1) {
+    this.uid = uid;
     this.directory = realpathSync(mkdtempSync(join(tmpdir(), 'ostiary-e2e-')));
     this.config = join(this.directory, 'config', 'ostiary', 'config.yaml');
     this.state = join(this.directory, 'state', 'ostiary');
@@ -106,6 +111,7 @@ export class Home {
     this.scratch = join(this.directory, 'tmp');
     for (const path of ['config/ostiary', 'state', 'run', 'tmp'])
       mkdirSync(join(this.directory, path), { recursive: true, mode: 0o700 });
+    this.own();
     this.env = {
       HOME: this.directory,
       XDG_CONFIG_HOME: join(this.directory, 'config'),
@@ -131,12 +137,26 @@ export class Home {
     const agent = { isolation: 'none', ...more.agent };
     const config = { version: 1, upstreams, ...more, agent };
     writeFileSync(this.config, JSON.stringify(config, null, 2), { mode: 0o600 });
+    this.own();
+  }
+
+  /** Gives everything in it that the test made to its user. */
+  own(): void {
+    if (this.uid === process.getuid?.()) return;
+    for (const path of ['', ...below(this.directory)])
+      lchownSync(join(this.directory, path), this.uid, this.uid);
+  }
+
+  /** For `spawn`. */
+  get identity(): { uid?: number; gid?: number } {
+    return this.uid === process.getuid?.() ? {} : { uid: this.uid, gid: this.uid };
   }
 
   /** Starts a command; its standard input stays open. */
   start(args: readonly string[], options: Options = {}): ChildProcess {
     const env = { ...this.env, ...options.env };
-    const child = spawn(process.execPath, [mainFile, ...args], { env, cwd: options.cwd ?? this.directory });
+    const cwd = options.cwd ?? this.directory;
+    const child = spawn(process.execPath, [mainFile, ...args], { env, cwd, ...this.identity });
     if (['serve', 'run'].includes(args[0] ?? '') && child.pid !== undefined) this.#daemons.add(child.pid);
     return child;
   }
@@ -205,6 +225,11 @@ export class Home {
   /** The processes with this word among their arguments. */
   pids(word: string): number[] {
     return this.processes().flatMap(({ pid, argv }) => (argv.includes(word) ? [pid] : []));
+  }
+
+  /** All processes with this word among their arguments, of whatever home. */
+  everywhere(word: string): number[] {
+    return everyProcess().flatMap(({ pid, argv }) => (argv.includes(word) ? [pid] : []));
   }
 
   /** Its children, also those that hide what they have to do with us. */

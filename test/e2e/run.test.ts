@@ -11,7 +11,7 @@ import { hostileNames } from '../upstreams/hostile.ts';
 import { DrivenAgent, Refused, textOf } from './agent.ts';
 import { finished, Home, isGone, type Options, type Result, until } from './home.ts';
 
-function homeWithChatty(t: TestContext, more: object = {}): Home {
+function homeWithChatty(t: TestContext, more: Record<string, unknown> = {}): Home {
   const home = new Home(t);
   home.configure({ chatty: fixtureServer('chatty') }, more);
   return home;

@@ -5,6 +5,7 @@ import { sealedForSpawn } from '../../environment.ts';
 import { limits } from '../../limits.ts';
 import type { Bubblewrap } from './isolation.ts';
 import { sharedDirectories } from './shared-directories.ts';
+import { starters } from './starter.ts';
 import type { View } from './view.ts';
 
 /** Looked for there and not in PATH, which the agent's last run may have filled (A14). */
@@ -23,6 +24,8 @@ const namespaces = [
 
 /** Strongest first. Versions before 0.8 cannot forbid further namespaces; the seccomp filter does that as well. */
 const variants = [[...namespaces, '--disable-userns'], namespaces];
+
+const trials = variants.flatMap((flags) => starters.map((starter) => [flags, starter] as const));
 
 const machine = ['--ro-bind', '/', '/', '--dev', '/dev', '--proc', '/proc'];
 
@@ -50,14 +53,14 @@ export function tryBubblewrap(): Bubblewrap {
   const program = programs.find(executable);
   if (program === undefined) return { works: false, why: `not installed (${programs.join(', ')})` };
   let why = '';
-  for (const flags of variants) {
-    const tried = spawnSync(program, [...flags, ...machine, '--', '/bin/sh', '-c', ':'], {
+  for (const [flags, starter] of trials) {
+    const tried = spawnSync(program, [...flags, ...machine, '--', ...starter, '/bin/sh', '-c', ':'], {
       env: sealedForSpawn({}),
       encoding: 'utf8',
       timeout: limits.bubblewrapTrialMs,
       stdio: ['ignore', 'ignore', 'pipe'],
     });
-    if (tried.status === 0) return { works: true, program, flags };
+    if (tried.status === 0) return { works: true, program, flags, starter };
     why = tried.error === undefined ? complaint(tried.stderr) : tried.error.message;
   }
   return { works: false, why };

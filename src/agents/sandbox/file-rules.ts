@@ -9,7 +9,7 @@ import { isWithin, type PathRule, type View } from './view.ts';
 /** Names in a directory that are directories or files, no links: what they lead to is judged by its own path. */
 export type List = (directory: string) => readonly string[];
 
-/** Terminals and what every program writes to. The rest of `/dev` can be read as far as modes allow. */
+/** Terminals and what every program reads or writes; of `/dev` nothing else, such as the disks of an agent that is root. */
 const devices = ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'ptmx', 'pts'].map((name) =>
   join('/dev', name),
 );
@@ -43,7 +43,8 @@ function* allow(
  */
 export function fileRules(view: View, list: List): FileRule[] {
   const root = { path: '/', access: 'read', kind: 'directory', source: 'default' } as const;
-  const rules = view.rules.some(({ path }) => path === '/') ? view.rules : [root, ...view.rules];
+  const dev = { path: '/dev', access: 'hidden', kind: 'directory', source: 'ostiary' } as const;
+  const rules = [...(view.rules.some(({ path }) => path === '/') ? [] : [root]), dev, ...view.rules];
   const allowed = rules.flatMap(({ path, access }) =>
     access === 'read' || access === 'write' ? [...allow(path, access, rules, list)] : [],
   );

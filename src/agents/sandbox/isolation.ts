@@ -21,7 +21,12 @@ export interface Abilities {
 }
 
 export type Bubblewrap =
-  | { readonly works: true; readonly program: string; readonly flags: readonly string[] }
+  | {
+      readonly works: true;
+      readonly program: string;
+      readonly flags: readonly string[];
+      readonly starter: readonly string[];
+    }
   | { readonly works: false; readonly why: string };
 
 export const noAbilities: Abilities = {

@@ -57,6 +57,10 @@ export class Launcher {
     this.report.catch(() => {});
   }
 
+  get running(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
   get pid(): number {
     return this.#child.pid ?? 0;
   }

@@ -10,21 +10,20 @@ import { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { isatty } from 'node:tty';
 import { sealedForSpawn } from '../../environment.ts';
-import { closeOnExec, defaultSignal } from '../../os/exec.ts';
+import { closeOnExec, disposeOf } from '../../os/exec.ts';
 import { filledPipe, hide, replaceProcess } from '../../os/index.ts';
 import { joinNewSessionKeyring } from '../../os/keyring.ts';
 import { landlockAbi, restrictFiles, restrictScopes } from '../../os/landlock.ts';
 import { adoptOrphans, descendants, endAll, parents, reap } from '../../os/process.ts';
-import { agentFilter, installFilter } from '../../os/seccomp.ts';
+import { agentFilter, giveUpCapabilities, installFilter } from '../../os/seccomp.ts';
 import { tryBubblewrap } from './bubblewrap.ts';
 import type { Order, Report } from './orders.ts';
+import { agentSignals, ignoredByNode } from './starter.ts';
 
 const CHANNEL = 3;
 const forwarded = ['SIGTERM', 'SIGHUP', 'SIGUSR2'] as const;
 /** From a terminal the agent has these already, as we do. */
 const fromTerminal = ['SIGINT', 'SIGQUIT'] as const;
-/** Node ignores them, and execve(2) hands that on. */
-const ignoredByNode = [constants.signals.SIGPIPE, constants.signals.SIGXFSZ];
 
 function filter(unixSockets: boolean): Buffer {
   const program = agentFilter(unixSockets);
@@ -33,14 +32,16 @@ function filter(unixSockets: boolean): Buffer {
 }
 
 function becomeBubblewrap(order: Order & { by: 'bubblewrap' }): never {
-  const { program, options, file, args, env } = order;
+  const { program, options, starter, file, args, env } = order;
   const rules = filledPipe(filter(true));
   // Paths of the user, of which there may be many, are nobody else's business: not in argv.
   const words = filledPipe(Buffer.from(options.map((word) => `${word}\0`).join('')));
-  for (const signal of ignoredByNode) defaultSignal(signal);
+  for (const signal of ignoredByNode) disposeOf(signal, 'default');
+  // The agent decides, which the starter gives them back to: bubblewrap would end of them, and the agent with it.
+  for (const signal of agentSignals) disposeOf(constants.signals[signal], 'ignore');
   replaceProcess(
     program,
-    ['bwrap', '--seccomp', String(rules), '--args', String(words), '--', file, ...args],
+    ['bwrap', '--seccomp', String(rules), '--args', String(words), '--', ...starter, file, ...args],
     env,
     [rules, words],
   );
@@ -63,6 +64,7 @@ function reapAdopted(agent: ChildProcess): void {
 
 function startRestricted({ file, args, env, directory, rules }: Order & { by: 'landlock' }): void {
   adoptOrphans();
+  giveUpCapabilities();
   restrictFiles(landlockAbi(), rules);
   installFilter(filter(false));
   const agent = spawn(file, args, { cwd: directory, env: sealedForSpawn(env), stdio: 'inherit' });

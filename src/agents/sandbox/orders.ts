@@ -20,5 +20,7 @@ export type Order =
       readonly by: 'bubblewrap';
       readonly program: string;
       readonly options: readonly string[];
+      /** What comes before the agent's command: starter.ts. */
+      readonly starter: readonly string[];
     })
   | (AgentOrder & { readonly by: 'landlock'; readonly rules: readonly FileRule[] });

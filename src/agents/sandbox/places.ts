@@ -125,6 +125,11 @@ function chosen(paths: PathChoice, from: 'flags' | 'config', around: Around): Pa
           place: { file: path },
           hint: `make it before the agent starts, or leave it out of ${name}`,
         });
+      if (isWithin(path, around.directory) && !isWithin(found.path, around.directory))
+        throw new Failure('usage', `${name}: expected no link that leads out of the project`, {
+          place: { file: path },
+          hint: `an agent may have made it; if it was you: ${found.path}`,
+        });
       const inside = around.own.find((one) => isWithin(found.path, one));
       if (inside !== undefined && access !== 'hidden')
         throw new Failure('usage', `${name}: expected a path outside ${inside}, which is ostiary's own`, {
@@ -137,6 +142,12 @@ function chosen(paths: PathChoice, from: 'flags' | 'config', around: Around): Pa
 
 /** The home directory, or what holds it, is no project: nearly everything that an agent should not write is in there. */
 function checkDirectory({ home, directory, own }: Around, told: readonly PathRule[]): void {
+  const around = own.find((path) => isWithin(directory, path));
+  if (around !== undefined)
+    throw new Failure('usage', `expected the directory of a project, got one of ostiary's own`, {
+      place: { file: directory },
+      hint: 'cd to the project first',
+    });
   if (told.some(({ path, access }) => path === directory && access !== 'hidden')) return;
   const holds = [home, ...own].find((path) => isWithin(path, directory));
   if (holds === undefined) return;
@@ -195,17 +206,21 @@ export function sandboxView(wanted: Wanted): View {
   const around = { home, directory, own };
   const told = [...chosen(wanted.paths, 'flags', around), ...chosen(config.agent, 'config', around)];
   checkDirectory(around, told);
-  return viewOf([
+  const others = [
     ...sharedDirectories.flatMap((path) => rule(path, 'private', 'default')),
-    { ...runtime, kind: 'directory', source: 'default' },
     ...[home, ...neededOfShared].flatMap((path) => rule(path, 'read', 'default')),
     ...credentialPaths.flatMap((name) => rule(join(home, name), 'hidden', 'default')),
     ...socketRules(realpathSync(sessionDirectory)),
     ...rule(directory, 'write', 'default'),
     ...profileRules(profile, home, env),
     ...told,
+  ];
+  return viewOf([
+    // Whatever a variable or link of theirs says, nothing of ours is given away.
+    ...others.filter(({ path }) => !own.some((one) => isWithin(path, one))),
     ...own.flatMap((path) => rule(path, 'hidden', 'ostiary')),
     ...[sessionDirectory, ...wanted.shown].flatMap((path) => rule(path, 'read', 'ostiary')),
+    { ...runtime, kind: 'directory', source: 'ostiary' },
     ...rule(ownProgram(), 'read', 'ostiary'),
     ...rule(dirname(process.execPath), 'read', 'ostiary'),
     ...configured(config, own),

@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { sandboxEnvironment } from '../../environment.ts';
+import { limits } from '../../limits.ts';
 import { adoptOrphans, descendants, endAll, isRestricted, parents } from '../../os/process.ts';
 import { homeDirectory } from '../../paths.ts';
 import { type AgentExit, type AgentSpec, runAgent, withSignals } from '../launch.ts';
@@ -24,6 +25,7 @@ import { Launcher } from './launcher-process.ts';
 import type { Order } from './orders.ts';
 import { ownDirectories, sandboxView, type Wanted } from './places.ts';
 import { seatbeltCommand } from './seatbelt.ts';
+import { starterFor } from './starter.ts';
 import type { View } from './view.ts';
 
 /** Kills what is registered when we are killed; the watchdog of `run`. */
@@ -77,13 +79,15 @@ function agentBelow(bubblewrap: number): number | undefined {
   });
 }
 
+/** bubblewrap itself passes no signal on. One that comes before there is an agent waits for it. */
 function deliverTo(launcher: Launcher, mechanism: Mechanism): (signal: NodeJS.Signals) => void {
-  return (signal) => {
-    const agent = mechanism === 'bubblewrap' ? agentBelow(launcher.pid) : undefined;
-    // Bubblewrap itself passes no signal on: it would end, and the agent be killed without a chance to clean up.
-    if (agent === undefined) launcher.kill(signal);
-    else process.kill(agent, signal);
+  if (mechanism === 'landlock') return (signal) => launcher.kill(signal);
+  const deliver = (signal: NodeJS.Signals): void => {
+    const agent = agentBelow(launcher.pid);
+    if (agent !== undefined) process.kill(agent, signal);
+    else if (launcher.running) setTimeout(deliver, limits.pollMs, signal);
   };
+  return deliver;
 }
 
 /** What became ours when the launcher was killed; of our children only an agent's descendants are restricted. */
@@ -150,7 +154,9 @@ class LaunchedSandbox implements Sandbox {
       const terminal = [process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY);
       const options = bubblewrapOptions(bubblewrap.flags, { view, directory: common.directory, terminal });
       const env = sandboxEnvironment(agent.env, { runtime, tmp: '/tmp' });
-      return { by: 'bubblewrap', program: bubblewrap.program, options, env, ...common };
+      const { program } = bubblewrap;
+      const starter = starterFor(file, bubblewrap.starter);
+      return { by: 'bubblewrap', program, options, starter, env, ...common };
     }
     const env = sandboxEnvironment(agent.env, { runtime, tmp: runtime });
     return { by: 'landlock', rules: fileRules(view, directoryEntries), env, ...common };

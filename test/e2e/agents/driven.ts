@@ -9,7 +9,10 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 
-type Server = { command: string; args: string[] } | { type: 'http'; url: string; headersHelper: string };
+type Server =
+  | { command: string; args: string[] }
+  | { type: 'http'; url: string; headersHelper: string }
+  | { type: 'http'; url: string; headers: Record<string, string> };
 
 interface Order {
   readonly id: number;
@@ -25,9 +28,20 @@ const clients = new Map<string, Client>();
 
 function transportTo(server: Server): StdioClientTransport | StreamableHTTPClientTransport {
   if ('command' in server) return new StdioClientTransport(server);
-  // Through a shell, as Claude Code runs a headersHelper.
-  const printed = execFileSync('/bin/sh', ['-c', server.headersHelper], { encoding: 'utf8' });
-  const headers = JSON.parse(printed) as Record<string, string>;
+  const headers =
+    'headers' in server
+      ? // As Claude Code and Gemini CLI put variables in.
+        Object.fromEntries(
+          Object.entries(server.headers).map(([name, value]) => [
+            name,
+            value.replace(/\$\{(\w+)\}/g, (_, variable: string) => process.env[variable] ?? ''),
+          ]),
+        )
+      : // Through a shell, as Claude Code runs a headersHelper.
+        (JSON.parse(execFileSync('/bin/sh', ['-c', server.headersHelper], { encoding: 'utf8' })) as Record<
+          string,
+          string
+        >);
   return new StreamableHTTPClientTransport(new URL(server.url), { requestInit: { headers } });
 }
 

@@ -87,6 +87,15 @@ function reach(lease: Lease, sandbox: Sandbox, http: boolean) {
   };
 }
 
+/**
+ * Whether the agent can be told from other programs of this user by its descent from us: nothing leaves the PID namespace
+ * of bubblewrap, and Landlock's orphans become ours. The daemon of another user does not see which process has a
+ * connection on TCP, all that Landlock leaves the agent.
+ */
+function staysBelowUs({ mechanism }: Sandbox, { daemon }: RunOptions): boolean {
+  return mechanism === 'bubblewrap' || (mechanism === 'landlock' && daemon === undefined);
+}
+
 async function run(command: string, args: readonly string[], options: RunOptions): Promise<void> {
   const config = loadConfig({ config: options.config, env: process.env });
   if (config.upstreams.size === 0 && options.daemon === undefined)
@@ -125,8 +134,7 @@ async function run(command: string, args: readonly string[], options: RunOptions
     writeNew(path, text);
     configFile = path;
     watchdog.guardFile(path);
-    // Whatever the agent starts stays below this process: in a PID namespace, or because orphans become ours.
-    if (sandbox.mechanism === 'bubblewrap' || sandbox.mechanism === 'landlock')
+    if (staysBelowUs(sandbox, options))
       await daemon.client.bindSession(lease.report.id, { pid: process.pid, kind: 'ancestry' });
     for (const line of [daemon.level, sandbox.level])
       if (options.quiet !== true && line !== null) process.stderr.write(`ostiary: ${line}\n`);

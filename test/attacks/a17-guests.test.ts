@@ -3,7 +3,7 @@
  * and nothing else, everybody else nothing. Three real uids.
  */
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { SessionReport } from '../../src/proxy/control.ts';
@@ -26,9 +26,10 @@ function become(
   group: number,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
+  cwd = '/',
 ): Running {
   const as = ['--reuid', String(uid), '--regid', String(uid), '--groups', String(group)];
-  return start(t, 'setpriv', [...as, process.execPath, ...args], { env });
+  return start(t, 'setpriv', [...as, process.execPath, ...args], { env, cwd });
 }
 
 /** Answers one order per line: connect and say what comes back, lease a session, bind one, read files. */
@@ -261,10 +262,12 @@ describe('A17 users of a daemon that is not theirs', { skip: unable }, () => {
       send(${initialize});`;
     const own = makeHome();
     t.after(() => rmSync(own.directory, { recursive: true }));
+    const project = join(own.directory, 'project');
+    mkdirSync(project);
     for (const path of ['', ...readdirSync(own.directory)])
       chownSync(join(own.directory, path), alice, alice);
     const args = [mainFile, 'run', '--daemon', door, '--', process.execPath, '-e', agent];
-    const running = become(t, alice, keeper, args, own.env);
+    const running = become(t, alice, keeper, args, own.env, project);
     assert.match(await running.line(), /"id":2,"result":\{"content":\[\{"type":"text","text":"\d+"/);
     assert.equal(await running.ended, 42, running.stderr());
     assert.match(running.stderr(), /level L2: secrets are with uid 2003/);

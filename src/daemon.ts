@@ -1,11 +1,13 @@
 /** The composition root: builds the rooms, listens, drains. The one process that holds every secret. */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, rmSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
+import type { BindingReport } from './auth/binding.ts';
+import { type Guests, mayOpen } from './auth/guests.ts';
 import { evaluate, type Policy } from './auth/policy.ts';
-import { type Caller, type Peer, SESSION_ID_LENGTH, Sessions } from './auth/session.ts';
+import { type Caller, type Peer, SESSION_ID_LENGTH, type Session, Sessions } from './auth/session.ts';
 import { credentialRefs, placementsOf, usesVault } from './config/credentials.ts';
 import { secretVariablesOf } from './config/oauth.ts';
 import type { Config } from './config/types.ts';
@@ -20,24 +22,47 @@ import { Scrubber } from './credentials/scrubber.ts';
 import { Vault } from './credentials/vault.ts';
 import type { Unlock } from './credentials/vault-key.ts';
 import { Failure, isRefusal, type Refusal, refuse } from './errors.ts';
-import { privateDirectory } from './files.ts';
+import { groupDirectory, privateDirectory } from './files.ts';
 import { limits } from './limits.ts';
 import { createLog, type Log } from './log.ts';
-import { type HardeningReport, releaseFreeMemory, tcpPeer, tryLockFile, unixPeer } from './os/index.ts';
+import {
+  type HardeningReport,
+  openEnclosure,
+  releaseFreeMemory,
+  tcpPeer,
+  tcpPeerWithin,
+  tryLockFile,
+  unixPeer,
+  unixPeerWithin,
+} from './os/index.ts';
 import { Watchdog } from './os/watchdog.ts';
-import { auditFile, controlSocket, runtimeDirectory, version } from './paths.ts';
+import {
+  agentsSocket,
+  auditFile,
+  controlSocket,
+  foreignWorkDirectory,
+  runtimeDirectory,
+  version,
+} from './paths.ts';
 import { AgentSessions } from './proxy/agent-sessions.ts';
+import { agentsDoor } from './proxy/agents-door.ts';
 import { Audit } from './proxy/audit/audit.ts';
 import { copyLog } from './proxy/audit/copy.ts';
 import { Signer } from './proxy/audit/signature.ts';
 import { AuditLog } from './proxy/audit/writer.ts';
 import { Clearance } from './proxy/clearance.ts';
-import { controlServer, type SessionReport, type SessionWish } from './proxy/control.ts';
+import { type BindWish, controlServer, type SessionReport, type SessionWish } from './proxy/control.ts';
 import { Conversation, type ConversationPorts } from './proxy/conversation.ts';
 import { Desk } from './proxy/desk.ts';
 import type { Front } from './proxy/front.ts';
 import { ListMemory } from './proxy/list-cache.ts';
-import { checkSocketPath, listenOnLoopback, listenPrivately, removeSocket } from './proxy/listen.ts';
+import {
+  checkSocketPath,
+  listenForGroup,
+  listenOnLoopback,
+  listenPrivately,
+  removeSocket,
+} from './proxy/listen.ts';
 import { filterList } from './proxy/lists.ts';
 import { LoginPages } from './proxy/login-pages.ts';
 import { openMerged } from './proxy/merge/open.ts';
@@ -46,6 +71,7 @@ import { AgentPlane } from './proxy/server.ts';
 import { Throttle } from './throttle.ts';
 import { Hardener } from './upstreams/hardening/hardener.ts';
 import { Upstreams } from './upstreams/registry.ts';
+import { clearForeignPlaces } from './upstreams/stdio/workplace.ts';
 
 export interface DaemonOptions {
   readonly config: Config;
@@ -53,6 +79,8 @@ export interface DaemonOptions {
   readonly stateDirectory: string;
   /** Sockets and the children's working directories. */
   readonly runtimeDirectory: string;
+  /** Other users' agents, and the directory for their sockets; `null`: there are none. */
+  readonly guests: { readonly who: Guests; readonly directory: string } | null;
   /** Where `env:` references look; children get an allow-listed part of it. */
   readonly env: NodeJS.ProcessEnv;
   /** How the vault is opened. */
@@ -90,10 +118,12 @@ function sweepMs({ upstreams }: Config): number {
 async function peerOf(socket: Socket, kind: 'tcp' | 'session'): Promise<Peer | null> {
   if (kind === 'tcp') {
     const peer = await tcpPeer(socket);
-    return peer === null ? null : { uid: peer.uid, pid: null, via: 'tcp' };
+    if (peer === null) return null;
+    return { uid: peer.uid, pid: null, via: 'tcp', isWithin: (enclosure) => tcpPeerWithin(peer, enclosure) };
   }
   const peer = unixPeer(socket);
-  return peer === null ? null : { ...peer, via: 'unix' };
+  if (peer === null) return null;
+  return { ...peer, via: 'unix', isWithin: (enclosure) => unixPeerWithin(socket, peer, enclosure) };
 }
 
 /** `null` when it cannot be cleaned with certainty. */
@@ -122,6 +152,8 @@ export class Daemon {
   readonly #agents: AgentPlane;
   readonly #agentSessions: AgentSessions;
   readonly #control: Server;
+  /** `null` when no other user is let in. */
+  readonly #agentsDoor: Server | null;
   readonly #ownUid = process.getuid?.() ?? -1;
   #tcp: Server | null = null;
   #port = 0;
@@ -129,7 +161,10 @@ export class Daemon {
   #stopping: Promise<void> | null = null;
   /** Resolves when the daemon has stopped. */
   readonly stopped: Promise<void>;
-  readonly #resolveStopped: () => void;
+  /** Resolves when it has begun to. */
+  readonly stopping: Promise<void>;
+  #resolveStopped = (): void => {};
+  #resolveStopping = (): void => {};
 
   private constructor(options: DaemonOptions) {
     const { config, env } = options;
@@ -195,6 +230,7 @@ export class Daemon {
         if (missing.length > 0) this.#log.warn({ upstream, missing }, 'not all hardening is in force');
       },
       workDirectory: join(options.runtimeDirectory, 'work'),
+      foreignWorkDirectory: foreignWorkDirectory(options.env, options.runtimeDirectory),
       messageBytes: config.limits.messageBytes,
       started: (child) => this.#audit.note({ event: 'upstream.started', ...child }),
       exited: (child) => this.#audit.note({ event: 'upstream.exited', ...child }),
@@ -213,8 +249,8 @@ export class Daemon {
       now: () => performance.now(),
       random: Math.random,
     });
-    const refused = (refusal: Refusal, peer: Peer | null, caller: Caller | null): void =>
-      this.#audit.turnedAway(refusal, peer, caller);
+    const refused = (refusal: Refusal, peer: Peer | null, session: Session | null): void =>
+      this.#audit.turnedAway(refusal, peer, session);
     this.#agents = new AgentPlane({
       desk: {
         open: (caller, upstream) =>
@@ -239,15 +275,34 @@ export class Daemon {
       audit: this.#audit,
       endUpstreams: (session) => this.#upstreams.endSession(session),
       directory: join(options.runtimeDirectory, 'sessions'),
+      ownUid: this.#ownUid,
+      shared:
+        options.guests === null ? null : { directory: options.guests.directory, gid: options.guests.who.gid },
     });
+    const calls = {
+      openSession: (wish: SessionWish, { uid }: Peer) => this.#openSession(wish, uid),
+      bindSession: (id: string, wish: BindWish, { uid }: Peer) => this.#bindSession(id, wish, uid),
+      endSession: (id: string, reason: string) => this.#sessions.end(id, reason),
+      peerOf: (socket: Socket) => peerOf(socket, 'session'),
+      failed: (error: Error) => this.#log.error({ err: error }, 'control request failed'),
+    };
+    const { guests } = options;
+    this.#agentsDoor =
+      guests === null
+        ? null
+        : agentsDoor({
+            ...calls,
+            admits: ({ uid }) => guests.who.uids.has(uid),
+            refused: (peer) =>
+              refused(refuse('peer_refused', 'agents.sock: not an allowed user'), peer, null),
+          });
     this.#control = controlServer({
+      ...calls,
       status: () => this.status(),
-      openSession: (wish) => this.#openSession(wish),
       listSessions: () =>
         this.#sessions
           .list()
-          .map((session) => ({ ...session, socket: this.#agentSessions.socketOf(session.id) })),
-      endSession: (id, reason) => this.#sessions.end(id, reason),
+          .map((session) => ({ ...session, socket: this.#agentSessions.socketOf(session) })),
       findSecrets: (variables) => this.#findSecrets(variables),
       clearance: new Clearance({
         fetchSecrets: () => this.#fetchSecrets(),
@@ -260,16 +315,15 @@ export class Daemon {
       }),
       auditHead: () => this.#auditLog.head(),
       shutdown: () => void this.stop('asked to'),
-      peerOf: (socket) => peerOf(socket, 'session'),
-      ownUid: this.#ownUid,
-      refused: (reason, peer) => refused(refuse('peer_refused', reason), peer, null),
-      failed: (error) => this.#log.error({ err: error }, 'control request failed'),
+      admits: ({ uid }) => uid === this.#ownUid,
+      refused: (peer) => refused(refuse('peer_refused', 'control plane: another user'), peer, null),
     });
-    let resolveStopped = (): void => {};
     this.stopped = new Promise((resolve) => {
-      resolveStopped = resolve;
+      this.#resolveStopped = resolve;
     });
-    this.#resolveStopped = resolveStopped;
+    this.stopping = new Promise((resolve) => {
+      this.#resolveStopping = resolve;
+    });
   }
 
   static async start(options: DaemonOptions): Promise<Daemon> {
@@ -298,12 +352,15 @@ export class Daemon {
       this.#port = (this.#tcp.address() as AddressInfo).port;
     }
     // A session's path is the longest one: better refused now than at the first session.
-    checkSocketPath(this.#agentSessions.socketOf('x'.repeat(SESSION_ID_LENGTH)));
+    for (const uid of [this.#ownUid, -1])
+      checkSocketPath(this.#agentSessions.socketOf({ id: 'x'.repeat(SESSION_ID_LENGTH), uid }));
     // What a killed daemon left: the lock says that it is dead.
     for (const name of ['sessions', 'work'])
       rmSync(join(runtimeDirectory, name), { recursive: true, force: true });
+    await this.#clearForeignPlaces();
     removeSocket(controlSocket(runtimeDirectory));
     await listenPrivately(this.#control, controlSocket(runtimeDirectory));
+    await this.#admitGuests();
     this.#sweeper = setInterval(() => {
       this.#sessions.sweep();
       this.#desk.sweep(Date.now());
@@ -312,6 +369,23 @@ export class Daemon {
     }, sweepMs(config)).unref();
     const { control, url } = this.ready();
     this.#log.info({ version, control, url }, 'ready');
+  }
+
+  async #clearForeignPlaces(): Promise<void> {
+    const { env, runtimeDirectory } = this.#options;
+    const foreign = foreignWorkDirectory(env, runtimeDirectory);
+    if (foreign === null) return;
+    await clearForeignPlaces(foreign);
+  }
+
+  async #admitGuests(): Promise<void> {
+    const { guests } = this.#options;
+    if (guests === null || this.#agentsDoor === null) return;
+    const directory = groupDirectory(guests.directory, guests.who.gid);
+    // Of a killed daemon, as above: the directory is the daemon's own as much as the private one.
+    for (const name of readdirSync(directory))
+      rmSync(join(directory, name), { recursive: true, force: true });
+    await listenForGroup(this.#agentsDoor, agentsSocket(directory), guests.who.gid);
   }
 
   ready(): Ready {
@@ -338,6 +412,8 @@ export class Daemon {
       isolation: config.agent.isolation,
       hardening,
       sessions: this.#sessions.list().length,
+      bindings: this.#countBindings(),
+      guests: this.#guestReport(),
       conversations: this.#desk.size,
       upstreams: this.#upstreams.status(),
       credentials: this.#broker.knownLabels(),
@@ -352,6 +428,18 @@ export class Daemon {
       ),
       audit: { file: auditFile(stateDirectory), ...this.#auditLog.head() },
     };
+  }
+
+  /** Kind of binding → sessions that have it. */
+  #countBindings(): Readonly<Record<string, number>> {
+    const counts: Record<string, number> = {};
+    for (const { binding } of this.#sessions.list()) counts[binding.kind] = (counts[binding.kind] ?? 0) + 1;
+    return counts;
+  }
+
+  #guestReport(): { readonly socket: string; readonly uids: readonly number[] } | null {
+    const { guests } = this.#options;
+    return guests === null ? null : { socket: agentsSocket(guests.directory), uids: [...guests.who.uids] };
   }
 
   #openConversation(caller: Caller, upstream: string): Front | Refusal {
@@ -455,17 +543,17 @@ export class Daemon {
     return evaluate(this.#policy, caller, call).effect === 'allow';
   }
 
-  async #openSession(wish: SessionWish): Promise<SessionReport | Refusal> {
+  async #openSession(wish: SessionWish, uid: number): Promise<SessionReport | Refusal> {
     if (this.#stopping !== null) return refuse('shutting_down', 'ostiary is shutting down');
-    if (!this.#policy.has(wish.profile))
-      return refuse(
-        'not_found',
-        `no profile ${wish.profile}; there are: ${[...this.#policy.keys()].join(', ')}`,
-      );
+    const profiles = [...this.#policy.keys()].filter((name) => this.#mayOpen(uid, name));
+    if (!profiles.includes(wish.profile))
+      return refuse('not_found', `no profile ${wish.profile}; there are: ${profiles.join(', ') || 'none'}`);
+    const full = this.#guestIsFull(uid);
+    if (full !== undefined) return full;
     const { profile, label, lease: leased } = wish;
-    const session = await this.#agentSessions.open({ profile, label, leased, uid: this.#ownUid });
+    const session = await this.#agentSessions.open({ profile, label, leased, uid });
     if (isRefusal(session)) return session;
-    const self: Peer = { uid: this.#ownUid, pid: process.pid, via: 'unix' };
+    const self: Peer = { uid, pid: process.pid, via: 'unix' };
     const caller = this.#sessions.identify(self, { by: 'socket', session: session.id });
     if (isRefusal(caller)) return caller;
     const token = wish.token ? this.#sessions.mintToken(session.id) : null;
@@ -473,11 +561,34 @@ export class Daemon {
       id: session.id,
       profile,
       label,
-      socket: this.#agentSessions.socketOf(session.id),
+      socket: this.#agentSessions.socketOf(session),
       url: this.ready().url,
       upstreams: [...this.#options.config.upstreams.keys()].filter((name) => this.#visible(caller, name)),
       ...(token === null ? {} : { token }),
     };
+  }
+
+  #mayOpen(uid: number, profile: string): boolean {
+    const { guests } = this.#options;
+    return uid === this.#ownUid || (guests !== null && mayOpen(guests.who, uid, profile));
+  }
+
+  /** One user cannot take the sessions of all others. */
+  #guestIsFull(uid: number): Refusal | undefined {
+    if (uid === this.#ownUid) return undefined;
+    const open = this.#sessions.list().filter((session) => session.uid === uid).length;
+    return open < limits.sessionsPerGuest
+      ? undefined
+      : refuse('limit_reached', `${limits.sessionsPerGuest} sessions of this user are open`);
+  }
+
+  /** Of another user's session it says no more than of one that does not exist. */
+  async #bindSession(id: string, { pid, kind }: BindWish, uid: number): Promise<BindingReport | Refusal> {
+    if (this.#sessions.find(id)?.uid !== uid) return refuse('not_found', 'no such session');
+    const enclosure = openEnclosure(kind, pid);
+    return typeof enclosure === 'string'
+      ? refuse('bad_message', `cannot bind to the ${kind} of process ${pid}: ${enclosure}`)
+      : this.#agentSessions.bind(id, enclosure);
   }
 
   /** For cleaning an agent's environment: by name whatever the config injects or reads, by value whatever can be had. */
@@ -521,6 +632,7 @@ export class Daemon {
 
   /** Ends every session, child and listener; nothing that it started is left. */
   stop(reason: string): Promise<void> {
+    this.#resolveStopping();
     this.#stopping ??= this.#stop(reason);
     return this.#stopping;
   }
@@ -536,13 +648,16 @@ export class Daemon {
   async #stop(reason: string): Promise<void> {
     if (this.#sweeper !== null) clearInterval(this.#sweeper);
     if (this.#tcp !== null) this.#agents.close(this.#tcp);
-    this.#control.close();
-    this.#control.closeIdleConnections();
+    for (const server of [this.#control, this.#agentsDoor]) {
+      server?.close();
+      server?.closeIdleConnections();
+    }
     await this.#desk.close();
     await this.#upstreams.close();
     await this.#agentSessions.close();
     await this.#watchdog.close();
     this.#control.closeAllConnections();
+    this.#agentsDoor?.closeAllConnections();
     this.#audit.flush();
     try {
       await this.#auditLog.append({ event: 'daemon.stopped', pid: process.pid, reason });
@@ -552,6 +667,7 @@ export class Daemon {
       this.#log.error({ err: error }, 'audit log not closed');
     }
     rmSync(join(this.#options.runtimeDirectory, 'work'), { recursive: true, force: true });
+    await this.#clearForeignPlaces();
     closeSync(this.#lock);
     this.#log.info({ reason }, 'stopped');
     this.#resolveStopped();

@@ -37,6 +37,9 @@ const keychain = ['DBUS_SESSION_BUS_ADDRESS'];
 /** Where systemd put the credentials of our service, such as the key of the vault. */
 const credentials = ['CREDENTIALS_DIRECTORY'];
 
+/** How a service says that it is ready (sd_notify(3)). */
+const service = ['NOTIFY_SOCKET'];
+
 const agentNames = [
   ...identity,
   ...locale,
@@ -116,7 +119,15 @@ const allocator = { MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_MMAP_THRESHOLD_: '1
 
 /** What the daemon is started, and re-executes itself, with. */
 export function daemonEnvironment(env: Environment): Record<string, string> {
-  const names = [...identity, ...locale, ...xdgHomes, ...keychain, ...credentials, 'OSTIARY_CONFIG'];
+  const names = [
+    ...identity,
+    ...locale,
+    ...xdgHomes,
+    ...keychain,
+    ...credentials,
+    ...service,
+    'OSTIARY_CONFIG',
+  ];
   return { ...Object.fromEntries(pick(env, names)), PATH: fixedPath(), ...allocator };
 }
 

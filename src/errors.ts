@@ -12,6 +12,7 @@
 export type RefusalCode =
   | 'unauthenticated'
   | 'peer_refused'
+  | 'outside_binding'
   | 'host_refused'
   | 'origin_refused'
   | 'not_found'

@@ -4,6 +4,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import {
+  chmodSync,
+  chownSync,
   closeSync,
   constants,
   fstatSync,
@@ -227,5 +229,55 @@ export function privateDirectory(path: string): string {
       hint: `chmod 0700 ${directory}`,
     });
   checkAncestors(directory);
+  return directory;
+}
+
+/** A directory of ours in one that is there already and that only root and we can change; of whatever mode. */
+function ownDirectory(path: string): string {
+  const directory = resolve(path);
+  const place = { file: directory };
+  try {
+    mkdirSync(directory, { mode: 0o700 });
+  } catch (error) {
+    if (!isErrno(error, 'EEXIST'))
+      throw new Failure('config', `cannot be made: ${String((error as NodeJS.ErrnoException).code)}`, {
+        place,
+        hint: 'the service manager makes it, as RuntimeDirectory= does',
+        cause: error,
+      });
+  }
+  const stats = lstatSync(directory);
+  if (!stats.isDirectory())
+    throw new Failure('config', 'expected a directory, not a link or file', { place });
+  if (stats.uid !== ownUid)
+    throw new Failure('config', `directory is owned by uid ${stats.uid}, expected ${ownUid}`, { place });
+  checkAncestors(dirname(directory));
+  return directory;
+}
+
+/**
+ * Makes sure that `path` is a directory of ours that `gid` may enter (0750) and nobody else, creating it where it is
+ * missing. Only for what is shown to users that the configuration lists: nothing private lies in it.
+ * @throws {Failure} also when we are not in that group, and so cannot give it away
+ */
+export function groupDirectory(path: string, gid: number): string {
+  const directory = ownDirectory(path);
+  try {
+    chownSync(directory, -1, gid);
+  } catch (error) {
+    throw new Failure('config', `cannot be given to group ${gid}`, {
+      place: { file: directory },
+      hint: 'listen.socket_group has to be a group that the daemon is in',
+      cause: error,
+    });
+  }
+  chmodSync(directory, 0o750);
+  return directory;
+}
+
+/** Likewise one that everybody may pass and nobody may look into (0711), for what is named by chance. */
+export function passableDirectory(path: string): string {
+  const directory = ownDirectory(path);
+  chmodSync(directory, 0o711);
   return directory;
 }

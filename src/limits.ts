@@ -29,6 +29,16 @@ export const limits = {
 
   /** Sessions at once; each is an agent run. */
   sessions: 256,
+  /** Of these, for each user besides the daemon's own. */
+  sessionsPerGuest: 32,
+  /** To remove what a child of another user left: its temporary files may be many. */
+  removeMs: 30 * second,
+  /** Parents between a peer and the process that its session is bound to; shells in shells reach some tens. */
+  processDepth: 256,
+  /** Processes of one agent that are looked through for the owner of a connection. */
+  processesSearched: 4096,
+  /** Control groups below the one that a session is bound to. */
+  cgroupsSearched: 1024,
   /** A session without a living `run` behind it ends this long after its last use. */
   sessionIdleMs: 12 * 60 * minute,
   /** Tokens at once per session; a new one beyond this revokes the oldest. */

@@ -1,4 +1,5 @@
 /** Where ostiary's own files are, by the XDG Base Directory specification, and what package this is. */
+import { hash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
@@ -30,6 +31,30 @@ export function stateDirectory(env: Environment): string {
 export function runtimeDirectory(env: Environment): string {
   const runtime = absolute(env.XDG_RUNTIME_DIR);
   return runtime === undefined ? join(stateDirectory(env), 'run') : join(runtime, 'ostiary');
+}
+
+/**
+ * `$XDG_RUNTIME_DIR/ostiary-agents`: the sockets of other users' agents, beside our private directory and not in it.
+ * `null` without a runtime directory: the state directory lets nobody else in.
+ */
+export function agentsDirectory(env: Environment): string | null {
+  const runtime = absolute(env.XDG_RUNTIME_DIR);
+  return runtime === undefined ? null : join(runtime, 'ostiary-agents');
+}
+
+/** In the {@link agentsDirectory}. */
+export function agentsSocket(directory: string): string {
+  return join(directory, 'agents.sock');
+}
+
+/**
+ * Of one daemon in `$XDG_RUNTIME_DIR/ostiary-work`: the working directories of children that run as other users.
+ * @param own the daemon's runtime directory; only one daemon has it
+ */
+export function foreignWorkDirectory(env: Environment, own: string): string | null {
+  const runtime = absolute(env.XDG_RUNTIME_DIR);
+  if (runtime === undefined) return null;
+  return join(runtime, 'ostiary-work', hash('sha256', own, 'hex').slice(0, 16));
 }
 
 export function controlSocket(runtime: string): string {

@@ -88,6 +88,8 @@ const narrowArrows: Readonly<Record<string, string>> = {
 
 /** Types alone: they make no code run, and say what a step needs. */
 const typeArrows: Readonly<Record<string, string>> = {
+  'auth → os': 'a session is bound to processes that the kernel tells apart',
+  'proxy → os': 'and is handed what it is bound to',
   'upstreams → auth': 'an upstream takes a Grant, which it cannot make',
 };
 

@@ -1,16 +1,20 @@
 /**
  * WHO asks. A session is one agent run: made on the control plane, reached by its own Unix socket or by a bearer token,
- * by one uid. {@link Sessions.identify} is the only maker of a {@link Caller}.
+ * by one uid, and from where it is bound to. {@link Sessions.identify} is the only maker of a {@link Caller}.
  */
 import { hash, randomBytes } from 'node:crypto';
 import { type Refusal, refuse } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { Enclosure } from '../os/index.ts';
+import { type BindingReport, SessionBinding } from './binding.ts';
 
 /** The process at the other end, as the kernel tells it; an unknown uid is no Peer. */
 export interface Peer {
   readonly uid: number;
   readonly pid: number | null;
   readonly via: 'unix' | 'tcp';
+  /** Whether it is one of these processes; whoever cannot tell is not. */
+  readonly isWithin?: (enclosure: Enclosure) => boolean;
 }
 
 export interface Session {
@@ -44,6 +48,7 @@ interface Entry {
   readonly session: Session;
   /** SHA-256 of each valid token, oldest first. */
   readonly tokens: string[];
+  readonly binding: SessionBinding;
   lastUsed: number;
   connections: number;
 }
@@ -60,6 +65,8 @@ export interface SessionPorts {
 
 /** Characters of a session's id: 16 random bytes in hex, which no command line takes for an option. */
 export const SESSION_ID_LENGTH = 32;
+
+const OUTSIDE = 'the session belongs to another sandbox';
 
 const BEARER = /^bearer ([A-Za-z0-9_-]{43})$/i;
 
@@ -86,7 +93,13 @@ export class Sessions {
     const now = this.#ports.now();
     const id = this.#ports.random(SESSION_ID_LENGTH / 2).toString('hex');
     const session: Session = Object.freeze({ id, createdAt: now, ...wanted });
-    this.#entries.set(id, { session, tokens: [], lastUsed: now, connections: 0 });
+    this.#entries.set(id, {
+      session,
+      tokens: [],
+      binding: new SessionBinding(),
+      lastUsed: now,
+      connections: 0,
+    });
     return session;
   }
 
@@ -102,10 +115,13 @@ export class Sessions {
     return token;
   }
 
-  /** The ladder: a claim that names a live session, by the uid that owns it; everything else is refused. */
+  /**
+   * The ladder: a claim that names a live session, by the uid that owns it, from within its binding; everything else is
+   * refused.
+   */
   identify(peer: Peer | null, claim: Claim): Caller | Refusal {
     if (peer === null) return refuse('peer_refused', 'the peer is unknown');
-    const entry = claim.by === 'socket' ? this.#entries.get(claim.session) : this.#byBearer(claim);
+    const entry = this.#claimed(claim);
     if (entry === undefined)
       return refuse(
         'unauthenticated',
@@ -117,8 +133,30 @@ export class Sessions {
       this.end(entry.session.id, 'expired');
       return refuse('unauthenticated', 'the session has expired');
     }
+    if (!entry.binding.admits(peer)) return refuse('outside_binding', OUTSIDE);
     entry.lastUsed = now;
     return { session: entry.session, peer } as Caller;
+  }
+
+  /** Which session a claim names, whoever made it; for the record of what was refused. */
+  claimed(claim: Claim): Session | null {
+    return this.#claimed(claim)?.session ?? null;
+  }
+
+  /** From now on it can be used from within alone; the caller judges the connections that are open. */
+  bind(sessionId: string, enclosure: Enclosure): Refusal | undefined {
+    const entry = this.#entries.get(sessionId);
+    if (entry === undefined) return refuse('not_found', 'no such session');
+    return entry.binding.bind(enclosure);
+  }
+
+  /** Whether a connection that uses the session still may. */
+  admits(sessionId: string, peer: Peer): boolean {
+    return this.#entries.get(sessionId)?.binding.admits(peer) ?? false;
+  }
+
+  #claimed(claim: Claim): Entry | undefined {
+    return claim.by === 'socket' ? this.#entries.get(claim.session) : this.#byBearer(claim);
   }
 
   /** A request is let in by its head; by the time that its body is there the session may have ended (B4). */
@@ -159,6 +197,7 @@ export class Sessions {
     if (entry === undefined) return false;
     this.#entries.delete(sessionId);
     for (const key of entry.tokens) this.#byToken.delete(key);
+    entry.binding.release();
     this.#ports.onEnd(entry.session, reason);
     return true;
   }
@@ -170,8 +209,16 @@ export class Sessions {
       if (this.#expired(entry, now)) this.end(entry.session.id, 'expired');
   }
 
-  list(): readonly (Session & { readonly lastUsed: number })[] {
-    return [...this.#entries.values()].map(({ session, lastUsed }) => ({ ...session, lastUsed }));
+  list(): readonly (Session & { readonly lastUsed: number; readonly binding: BindingReport })[] {
+    return [...this.#entries.values()].map(({ session, lastUsed, binding }) => ({
+      ...session,
+      lastUsed,
+      binding: binding.report(),
+    }));
+  }
+
+  find(sessionId: string): Session | null {
+    return this.#entries.get(sessionId)?.session ?? null;
   }
 
   /** A uid without a session has no business on our port. */

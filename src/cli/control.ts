@@ -1,9 +1,10 @@
 /** The CLI's end of the control plane. */
 import { type IncomingMessage, request } from 'node:http';
 import { pipeline, type Readable } from 'node:stream';
+import type { BindingReport } from '../auth/binding.ts';
 import { Failure } from '../errors.ts';
 import type { ClearanceFacts, LookReport, NamedExposure } from '../proxy/clearance.ts';
-import type { SessionReport, SessionWish } from '../proxy/control.ts';
+import type { BindWish, SessionReport, SessionWish } from '../proxy/control.ts';
 
 export interface Lease {
   readonly report: SessionReport;
@@ -77,6 +78,14 @@ export class ControlClient {
 
   listSessions<T>(): Promise<T> {
     return this.#json('GET', '/v1/sessions');
+  }
+
+  /**
+   * From now on the session is used from within alone: the PID namespace or control group of that process, or the
+   * process itself and what is below it. Once for each session.
+   */
+  bindSession(id: string, wish: BindWish): Promise<BindingReport> {
+    return this.#json('POST', `/v1/sessions/${encodeURIComponent(id)}/bind`, wish);
   }
 
   endSession(id: string): Promise<void> {

@@ -1,15 +1,6 @@
 /** The daemon that a command works with: the one that runs, or a private one that ends with the command. */
 import { spawn } from 'node:child_process';
-import {
-  closeSync,
-  fstatSync,
-  lstatSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-} from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { usesVault } from '../config/credentials.ts';
@@ -21,24 +12,31 @@ import { daemonEnvironment, type Environment, sealedForSpawn } from '../environm
 import { Failure } from '../errors.ts';
 import { privateDirectory } from '../files.ts';
 import { limits } from '../limits.ts';
-import { tryLockFile, unlockFile } from '../os/index.ts';
-import { runtimeDirectory, stateDirectory, version } from '../paths.ts';
+import { stateDirectory, version } from '../paths.ts';
 import { ControlClient } from './control.ts';
 import { daemonFlags, referencedVariables } from './daemon-process.ts';
+import { guestOf } from './guest.ts';
 import { packVariables } from './handover.ts';
 import { prepareKeychain } from './keychain.ts';
 import { mainFile } from './main-file.ts';
 import { installMissing } from './packages.ts';
 import { residentDaemon } from './resident-daemon.ts';
+import { makeRunDirectory } from './run-directory.ts';
 import { type UnlockOptions, unlockBy } from './vault.ts';
 
 export interface DaemonChoice extends UnlockOptions {
   /** Value of `--config`. */
   readonly config?: string;
+  /** Value of `--daemon`: the agents.sock of another user's daemon. */
+  readonly daemon?: string;
 }
 
 export interface FoundDaemon {
   readonly client: ControlClient;
+  /** What it adds to the isolation in force, in one line. */
+  readonly level: string | null;
+  /** Where the command may write its own files, gone with `release`; `null`: the session's directory. */
+  readonly scratch: string | null;
   /** Ends it, if it is private to this command. */
   readonly release: () => Promise<void>;
 }
@@ -136,7 +134,10 @@ export async function spawnDaemon(
   ];
   const child = spawn(process.execPath, args, {
     cwd: '/',
-    env: sealedForSpawn(daemonEnvironment(env)),
+    env: sealedForSpawn(
+      // It is no part of a service that `run` may be in, and has nothing to tell its manager.
+      daemonEnvironment({ ...env, NOTIFY_SOCKET: undefined }),
+    ),
     // A Ctrl-C in the terminal is for the agent; the daemon ends after it.
     detached: true,
     stdio: ['pipe', 'pipe', log, 'pipe', 'pipe', 'pipe'],
@@ -163,31 +164,6 @@ export async function spawnDaemon(
   return { ready: JSON.parse(line) as Ready, pid: child.pid as number, lifeline, exited };
 }
 
-/** Removes what a private daemon left behind, unless it lives: then it holds the lock in it. */
-function removeIfStale(path: string): void {
-  const stats = lstatSync(path);
-  const ours = stats.isDirectory() && stats.uid === process.getuid?.();
-  if (!ours || Date.now() - stats.mtimeMs < limits.daemonStartMs) return;
-  const lock = openSync(join(path, 'daemon.lock'), 'a', 0o600);
-  const stale = tryLockFile(lock);
-  if (stale) {
-    rmSync(path, { recursive: true, force: true });
-    unlockFile(lock);
-  }
-  closeSync(lock);
-}
-
-/** Removes directories of private daemons that were killed before they could do so. */
-export function removeStale(directory: string, prefix: string): void {
-  for (const name of readdirSync(directory).filter((one) => one.startsWith(prefix)))
-    try {
-      removeIfStale(join(directory, name));
-    } catch (error) {
-      // Its own daemon removed it meanwhile.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    }
-}
-
 /**
  * A daemon that ends with us, in a directory that it removes at its end.
  * @param own an empty directory; removed when the daemon does not start, too
@@ -201,6 +177,8 @@ export async function privateDaemon(
     const { ready, lifeline, exited } = await spawnDaemon(choice, { ...options, privateTo: own });
     return {
       client: new ControlClient(ready.control),
+      level: null,
+      scratch: null,
       release: async () => {
         lifeline.end();
         await exited;
@@ -214,26 +192,20 @@ export async function privateDaemon(
   }
 }
 
-const PREFIX = 'run-';
-
-function newPrivateDirectory(): string {
-  const directory = privateDirectory(runtimeDirectory(process.env));
-  removeStale(directory, PREFIX);
-  return mkdtempSync(join(directory, PREFIX));
-}
-
 /**
- * The running daemon, if it is of this version and of the configuration that was asked for; a private one otherwise.
+ * The daemon that was named; or the running one, if it is of this version and of the configuration that was asked for; a
+ * private one otherwise.
  */
 export async function findDaemon(choice: DaemonChoice): Promise<FoundDaemon> {
+  if (choice.daemon !== undefined) return guestOf(choice.daemon);
   const resident = await residentDaemon();
-  if (resident === null) return privateDaemon(choice, newPrivateDirectory());
+  if (resident === null) return privateDaemon(choice, makeRunDirectory());
   const wanted = locateConfig({ config: choice.config, env: process.env });
   if (wanted.from !== 'default' && wanted.file !== resident.status.config)
-    return privateDaemon(choice, newPrivateDirectory());
+    return privateDaemon(choice, makeRunDirectory());
   if (resident.status.version !== version)
     throw new Failure('daemon', `the daemon is version ${resident.status.version}, this is ${version}`, {
       hint: 'ostiary down && ostiary up',
     });
-  return { client: resident.client, release: async () => {} };
+  return { client: resident.client, level: null, scratch: null, release: async () => {} };
 }

@@ -29,6 +29,10 @@ export interface StatusReport {
   readonly isolation: Isolation;
   readonly hardening: readonly Measure[];
   readonly sessions: number;
+  /** Kind of binding → sessions. */
+  readonly bindings: Readonly<Record<string, number>>;
+  /** Where other users' agents come in, and whose. */
+  readonly guests: { readonly socket: string; readonly uids: readonly number[] } | null;
   readonly conversations: number;
   readonly upstreams: readonly {
     name: string;
@@ -119,6 +123,11 @@ function describeHardening(measures: readonly Measure[]): string {
   return `NOT in force: ${missing.map(({ measure, detail }) => `${measure} (${detail})`).join('; ')}`;
 }
 
+function describeBindings(bindings: StatusReport['bindings']): string {
+  const kinds = Object.entries(bindings).map(([kind, count]) => `${count} to ${kind}`);
+  return kinds.length === 0 ? '' : `; bound: ${kinds.join(', ')}`;
+}
+
 function describe(report: StatusReport, level: string): string[] {
   const lines = [
     `ostiary ${report.version}: pid ${report.pid}, up ${duration(report.uptimeMs)}`,
@@ -127,7 +136,10 @@ function describe(report: StatusReport, level: string): string[] {
     `endpoint    ${report.url ?? 'Unix sockets only'}`,
     `config      ${report.config ?? 'none'}`,
     `policy      ${typeof report.policy === 'string' ? report.policy : `profiles: ${report.policy.join(', ')}`}`,
-    `sessions    ${report.sessions}, with ${report.conversations} conversations`,
+    `sessions    ${report.sessions}, with ${report.conversations} conversations${describeBindings(report.bindings)}`,
+    ...(report.guests === null
+      ? []
+      : [`guests      uid ${report.guests.uids.join(', ')} at ${report.guests.socket}`]),
     `audit       ${report.audit.file}, ${report.audit.seq} records`,
   ];
   for (const one of report.upstreams) {

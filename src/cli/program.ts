@@ -41,6 +41,7 @@ const loaders: Readonly<Record<string, () => Promise<Command>>> = {
   down: async () => (await import('./lifecycle.ts')).downCommand(),
   status: async () => (await import('./lifecycle.ts')).statusCommand(),
   serve: async () => (await import('./serve.ts')).serveCommand(),
+  service: async () => (await import('./service.ts')).serviceCommand(),
   session: async () => (await import('./session.ts')).sessionCommand(),
   list: async () => (await import('./tools.ts')).listCommand(),
   call: async () => (await import('./tools.ts')).callCommand(),

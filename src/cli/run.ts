@@ -89,6 +89,15 @@ function reach(lease: Lease, sandbox: Sandbox, http: boolean) {
   };
 }
 
+/**
+ * Whether the agent can be told from other programs of this user by its descent from us: nothing leaves the PID namespace
+ * of bubblewrap, and Landlock's orphans become ours. The daemon of another user does not see which process has a
+ * connection on TCP, all that Landlock leaves the agent.
+ */
+function staysBelowUs({ mechanism }: Sandbox, { daemon }: RunOptions): boolean {
+  return mechanism === 'bubblewrap' || (mechanism === 'landlock' && daemon === undefined);
+}
+
 async function run(command: string, args: readonly string[], options: RunOptions): Promise<void> {
   const launcher = startLauncher(options.isolation ?? 'auto');
   try {
@@ -105,7 +114,7 @@ async function runWith(
   options: RunOptions,
 ): Promise<void> {
   const config = loadConfig({ config: options.config, env: process.env });
-  if (config.upstreams.size === 0)
+  if (config.upstreams.size === 0 && options.daemon === undefined)
     throw new Failure('config', 'no upstreams are configured', {
       hint: 'ostiary config example prints a starter; ostiary config path says where it goes',
     });
@@ -138,11 +147,14 @@ async function runWith(
       node: process.execPath,
       main: mainFile,
     });
-    const path = resolve(options.configOut ?? join(dirname(socket), 'mcp-config.json'));
+    const path = resolve(options.configOut ?? join(daemon.scratch ?? dirname(socket), 'mcp-config.json'));
     writeNew(path, text);
     configFile = path;
     watchdog.guardFile(path);
-    if (options.quiet !== true) process.stderr.write(`ostiary: ${sandbox.level}\n`);
+    if (staysBelowUs(sandbox, options))
+      await daemon.client.bindSession(lease.report.id, { pid: process.pid, kind: 'ancestry' });
+    for (const line of [daemon.level, sandbox.level])
+      if (options.quiet !== true && line !== null) process.stderr.write(`ostiary: ${line}\n`);
     const agent: SandboxedAgent = {
       command,
       args: args.map((arg) => arg.replaceAll(PLACEHOLDER, path)),
@@ -152,7 +164,8 @@ async function runWith(
       profile,
       paths: job?.hiding(options) ?? options,
       directory: process.cwd(),
-      sessionDirectory: dirname(socket),
+      // Of another user's daemon nothing can be written there; what has no Unix sockets needs nothing else of it.
+      sessionDirectory: sandbox.unixSockets ? dirname(socket) : (daemon.scratch ?? dirname(socket)),
       shown: [path],
     };
     await job?.clear(daemon.client, { session: lease.report.id, agent, sandbox, mcpConfig: text });
@@ -182,6 +195,7 @@ export function runCommand(): Command {
     .argument('[arguments...]', `its arguments; ${PLACEHOLDER} stands for the path of its mcp-config.json`)
     .option('--profile <name>', 'policy profile of the session', 'default')
     .option('--config <file>', 'configuration file')
+    .option('--daemon <socket>', 'use the daemon of another user, by its agents.sock')
     .option('--config-out <file>', 'where to write mcp-config.json (removed at the end)')
     .option('--merged', 'one server, ostiary, for all upstreams, instead of one for each')
     .option('--http', 'servers by loopback HTTP with a headers helper, instead of the shim')

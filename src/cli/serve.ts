@@ -2,14 +2,16 @@
 import { existsSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import type { Guests } from '../auth/guests.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/types.ts';
 import { keychainFor } from '../credentials/keychain/keychain.ts';
 import { daemonEnvironment, isCleanDaemonEnvironment } from '../environment.ts';
 import { exitCodes, Failure } from '../errors.ts';
-import { filledPipe, harden, replaceProcess } from '../os/index.ts';
-import { runtimeDirectory, stateDirectory } from '../paths.ts';
+import { filledPipe, harden, notifyService, replaceProcess } from '../os/index.ts';
+import { agentsDirectory, runtimeDirectory, stateDirectory } from '../paths.ts';
 import { daemonFlags, referencedVariables } from './daemon-process.ts';
+import { guestsOf } from './guests.ts';
 import { packVariables, unpackSecrets, unpackVariables } from './handover.ts';
 import { logWriter } from './log-output.ts';
 import { mainFile } from './main-file.ts';
@@ -60,10 +62,21 @@ function checkEmpty(directory: string): void {
     throw new Failure('usage', '--private: expected an empty directory', { place: { file: directory } });
 }
 
+function admitted(config: Config): { who: Guests; directory: string } | null {
+  const who = guestsOf(config);
+  if (who === null) return null;
+  const directory = agentsDirectory(process.env);
+  if (directory !== null) return { who, directory };
+  throw new Failure('config', 'listen.allow_uids: there is no directory that those users could reach', {
+    hint: 'set XDG_RUNTIME_DIR, as the unit of `ostiary service` does',
+  });
+}
+
 async function serve(options: ServeOptions): Promise<void> {
   const file = loadConfig({ config: options.config, env: process.env });
-  // Several private daemons run at once: a fixed port is for the resident one.
-  const config: Config = options.private === undefined ? file : { ...file, listen: { port: 0 } };
+  // Several private daemons run at once: a fixed port, and other users' agents, are for the resident one.
+  const config: Config =
+    options.private === undefined ? file : { ...file, listen: { port: 0, allowUids: [], socketGroup: null } };
   if (options.private !== undefined) checkEmpty(options.private);
   reexecuteCleanly(config, options);
   // Loaded here, not above: whoever is re-executed would load it twice.
@@ -78,6 +91,7 @@ async function serve(options: ServeOptions): Promise<void> {
     config,
     stateDirectory: stateDirectory(process.env),
     runtimeDirectory: runtime,
+    guests: admitted(config),
     env: { ...process.env, ...variables },
     // An agent's call is no reason to show a prompt of the keychain.
     unlock: { ...unlockBy(options), keychain: keychainFor(process.env) },
@@ -91,6 +105,9 @@ async function serve(options: ServeOptions): Promise<void> {
     daemon.crashed(error);
     process.exitCode = exitCodes.failure;
   });
+  const notify = process.env.NOTIFY_SOCKET;
+  // However it ends: the service manager would take a process that is still draining for a hung one.
+  void daemon.stopping.then(() => notifyService(notify, 'STOPPING=1'));
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
     process.on(signal, () => void daemon.stop(signal));
   if (options.private !== undefined) {
@@ -98,6 +115,7 @@ async function serve(options: ServeOptions): Promise<void> {
     process.stdin.on('close', () => void daemon.stop('its run ended')).resume();
   }
   writeSync(1, `${JSON.stringify(daemon.ready())}\n`);
+  notifyService(notify, 'READY=1');
   await daemon.stopped;
   if (options.private !== undefined) rmSync(options.private, { recursive: true, force: true });
   process.exit();

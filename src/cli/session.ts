@@ -1,7 +1,9 @@
 /** `ostiary session`: sessions without `run`, for clients that are started in other ways. */
-import { Command } from 'commander';
+import { Argument, Command, Option } from 'commander';
 import { renderMcpConfig } from '../agents/mcp-config.ts';
+import type { BindingReport } from '../auth/binding.ts';
 import { Failure } from '../errors.ts';
+import { type EnclosureKind, enclosureKinds } from '../os/index.ts';
 import type { ControlClient } from './control.ts';
 import { mainFile } from './main-file.ts';
 import { residentDaemon } from './resident-daemon.ts';
@@ -15,6 +17,7 @@ interface SessionLine {
   readonly lastUsed: number;
   readonly leased: boolean;
   readonly uid: number;
+  readonly binding: BindingReport;
 }
 
 function print(line: string): void {
@@ -58,12 +61,23 @@ async function list(options: { json?: boolean }): Promise<void> {
   const sessions = await (await daemon()).listSessions<SessionLine[]>();
   if (options.json) return print(JSON.stringify(sessions, null, 2));
   if (sessions.length === 0) return print('no sessions');
-  for (const { id, profile, label, leased, uid, lastUsed } of sessions) {
+  for (const { id, profile, label, leased, uid, binding, lastUsed } of sessions) {
     const used = new Date(lastUsed).toISOString();
+    const bound = binding.kind === 'uid' ? 'alone' : `and ${binding.kind} ${binding.id}`;
     print(
-      `${id}  ${profile}  ${label === '' ? '-' : label}  ${leased ? 'run' : 'until idle'}  bound to uid ${uid} alone  last used ${used}`,
+      `${id}  ${profile}  ${label === '' ? '-' : label}  ${leased ? 'run' : 'until idle'}  bound to uid ${uid} ${bound}  last used ${used}`,
     );
   }
+}
+
+function processNumber(text: string): number {
+  if (/^[1-9]\d{0,9}$/.test(text)) return Number(text);
+  throw new Failure('usage', 'expected the number of a process');
+}
+
+async function bind(id: string, pid: string, { kind }: { kind: EnclosureKind }): Promise<void> {
+  const bound = await (await daemon()).bindSession(id, { pid: processNumber(pid), kind });
+  print(bound.kind === 'uid' ? 'not bound' : `bound to ${bound.kind} ${bound.id}`);
 }
 
 export function sessionCommand(): Command {
@@ -82,6 +96,17 @@ export function sessionCommand(): Command {
     .option('--json', 'everything about the session as one JSON object')
     .action(create);
   session.command('list').description('list the open sessions').option('--json', 'as JSON').action(list);
+  session
+    .command('bind')
+    .description('let a session be used from within a sandbox alone, for good')
+    .argument('<id>', 'the session')
+    .addArgument(new Argument('<pid>', 'a process in the sandbox, by its number outside'))
+    .addOption(
+      new Option('--kind <kind>', 'what it is bound to: that of the process, or the process and all below it')
+        .choices(enclosureKinds)
+        .default('pid-namespace'),
+    )
+    .action(bind);
   session
     .command('end <id>')
     .description('end a session, its upstreams and its tokens')

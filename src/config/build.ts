@@ -23,6 +23,9 @@ import type {
 /** The file as `config.schema.json` describes it. */
 type RawReferences = Readonly<Record<string, string>>;
 
+/** A name or a number. */
+type RawUser = string | number;
+
 /** A reference, or one with what stands around its secret. */
 type RawHeader = string | { readonly from: string; readonly template: string };
 
@@ -46,6 +49,7 @@ interface RawStdio extends RawCommon {
   readonly files?: RawReferences;
   readonly fds?: RawReferences;
   readonly hardening?: 'full' | 'process' | 'off';
+  readonly run_as?: RawUser;
 }
 
 type RawBasic = { readonly username: string; readonly password: string } | { readonly key: string };
@@ -77,12 +81,18 @@ type RawRule = Partial<Record<'tools' | 'prompts' | 'resources', readonly string
 
 export interface RawConfig {
   readonly version: 1;
-  readonly listen?: { readonly port?: number };
+  readonly listen?: {
+    readonly port?: number;
+    readonly allow_uids?: readonly RawUser[];
+    readonly socket_group?: RawUser;
+  };
   readonly limits?: { readonly sessions?: number; readonly message_size?: string };
   readonly helpers?: Readonly<Record<string, RawHelper>>;
   readonly oauth?: Readonly<Record<string, RawOAuth>>;
   readonly upstreams?: Readonly<Record<string, RawStdio | RawHttp>>;
-  readonly profiles?: Readonly<Record<string, { readonly rules: readonly RawRule[] }>>;
+  readonly profiles?: Readonly<
+    Record<string, { readonly rules: readonly RawRule[]; readonly users?: readonly RawUser[] }>
+  >;
   readonly agent?: {
     readonly env?: readonly string[];
     readonly isolation?: Config['agent']['isolation'];
@@ -94,6 +104,10 @@ export interface RawConfig {
 
 function list(items: readonly string[] = []): readonly string[] {
   return Object.freeze([...items]);
+}
+
+function users(raw: readonly RawUser[] = []): readonly string[] {
+  return list(raw.map(String));
 }
 
 function literals(env: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
@@ -201,6 +215,7 @@ function upstream(name: string, raw: RawStdio | RawHttp, state: string): Upstrea
     files: references(raw.files),
     fds: references(raw.fds),
     hardening: raw.hardening ?? 'full',
+    runAs: raw.run_as === undefined ? null : String(raw.run_as),
   });
 }
 
@@ -257,7 +272,11 @@ export function buildConfig(raw: RawConfig, source: Pick<Config, 'file' | 'diges
   return Object.freeze({
     file: source.file,
     digest: source.digest,
-    listen: Object.freeze({ port: raw.listen?.port ?? 0 }),
+    listen: Object.freeze({
+      port: raw.listen?.port ?? 0,
+      allowUids: users(raw.listen?.allow_uids),
+      socketGroup: raw.listen?.socket_group === undefined ? null : String(raw.listen.socket_group),
+    }),
     limits: Object.freeze({
       sessions: raw.limits?.sessions ?? limits.sessions,
       messageBytes: bytes(raw.limits?.message_size, limits.answerBytes),
@@ -267,7 +286,12 @@ export function buildConfig(raw: RawConfig, source: Pick<Config, 'file' | 'diges
     logins: logins(upstreams, raw.oauth),
     profiles: named(
       raw.profiles,
-      (name, { rules }): ProfileConfig => Object.freeze({ name, rules: Object.freeze(rules.map(rule)) }),
+      (name, raw): ProfileConfig =>
+        Object.freeze({
+          name,
+          rules: Object.freeze(raw.rules.map(rule)),
+          users: raw.users === undefined ? null : users(raw.users),
+        }),
     ),
     agent: Object.freeze({
       env: list(raw.agent?.env),

@@ -119,7 +119,7 @@ const FOREIGN = {
     message: 'expected a key of an upstream with command',
   },
   http: {
-    keys: ['package', 'bin', 'args', 'env', 'files', 'fds', 'hardening'],
+    keys: ['package', 'bin', 'args', 'env', 'files', 'fds', 'hardening', 'run_as'],
     message: 'expected a key of an upstream with url',
   },
 } as const;
@@ -293,9 +293,31 @@ function* agentVariable({ value: name, pointer }: Entry, secret: ReadonlySet<str
   yield { pointer, at: 'value', message };
 }
 
+/** Sockets that nobody else may open let nobody else in; and a name that is let in nowhere is a slip. */
+function* guests(root: Entry): Generator<Finding> {
+  const listen = member(root, 'listen');
+  const allowed = children(listen, 'allow_uids');
+  const group = member(listen, 'socket_group');
+  if (allowed.length > 0 && group.value === undefined)
+    yield {
+      pointer: member(listen, 'allow_uids').pointer,
+      at: 'key',
+      message: 'expected socket_group beside it, got none: these users could not reach their sockets',
+    };
+  const known = new Set(allowed.map(({ value }) => String(value)));
+  for (const profile of children(root, 'profiles'))
+    for (const { value, pointer } of children(profile, 'users'))
+      if (['string', 'number'].includes(typeof value) && !known.has(String(value)))
+        yield {
+          pointer,
+          at: 'value',
+          message: `expected a user of listen.allow_uids, spelled the same, got ${describe(value, pointer)}`,
+        };
+}
+
 /** Everything in which `value` breaks a rule of ours. */
 export function* checkRules(value: unknown): Generator<Finding> {
-  const root = { value, pointer: '' };
+  const root = { key: '', value, pointer: '' };
   const helpers = children(root, 'helpers');
   const upstreams = children(root, 'upstreams');
   const formats = new Map(helpers.map((each) => [each.key, formatOf(each)]));
@@ -309,6 +331,7 @@ export function* checkRules(value: unknown): Generator<Finding> {
       if (ref?.source === 'env') secret.add(ref.name);
     }
 
+  yield* guests(root);
   yield* size(member(member(root, 'limits'), 'message_size'));
   for (const each of helpers) yield* helper(each);
   for (const each of upstreams) yield* upstream(each, known);

@@ -57,6 +57,8 @@ export interface StdioUpstreamConfig extends CommonUpstreamConfig {
   readonly fds: Readonly<Record<string, CredentialRef>>;
   /** Against other processes of the daemon's user. `process`: all but a namespace of its own. */
   readonly hardening: 'full' | 'process' | 'off';
+  /** Name or number of the user under whom it runs; `null`: the daemon's own. */
+  readonly runAs: string | null;
 }
 
 /** `Authorization: Basic` (RFC 7617). */
@@ -114,8 +116,18 @@ export interface RuleConfig {
   readonly resources?: readonly string[];
 }
 
+export interface ListenConfig {
+  readonly port: number;
+  /** Names or numbers of users besides the daemon's own whose agents get sessions. */
+  readonly allowUids: readonly string[];
+  /** Name or number of the group that their sockets belong to; there is one when there are users. */
+  readonly socketGroup: string | null;
+}
+
 export interface ProfileConfig {
   readonly name: string;
+  /** Names or numbers of those users of `listen.allowUids` who may open it; `null`: all for `default`, else nobody. */
+  readonly users: readonly string[] | null;
   readonly rules: readonly RuleConfig[];
 }
 
@@ -124,7 +136,7 @@ export interface Config {
   readonly file: string | null;
   /** SHA-256 of its text, in hex, for the audit log; `null` without a file. */
   readonly digest: string | null;
-  readonly listen: { readonly port: number };
+  readonly listen: ListenConfig;
   readonly limits: {
     readonly sessions: number;
     /** Bytes of one message of an upstream. */

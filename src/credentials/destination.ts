@@ -11,6 +11,8 @@ export interface CommandDestination {
   readonly env: Readonly<Record<string, string>>;
   /** Variable, and the way in which it leads to the secret → reference: files and helpers can give such a variable, too. */
   readonly secrets: Readonly<Record<string, string>>;
+  /** Another user than ours, under whom it runs. */
+  readonly runAs: string | null;
 }
 
 /** An upstream's. */
@@ -35,12 +37,13 @@ export type DestinationSpec =
       readonly files?: References;
       /** Likewise with the number of a file descriptor. */
       readonly fds?: References;
+      readonly runAs?: string | null;
     }
   | { readonly transport: 'http' | 'sse'; readonly url: string };
 
 export function destinationOf(spec: DestinationSpec): UpstreamDestination {
   if (spec.transport !== 'stdio') return { kind: 'origin', origin: new URL(spec.url).origin };
-  const { command, args, env, files = {}, fds = {} } = spec;
+  const { command, args, env, files = {}, fds = {}, runAs = null } = spec;
   const texts = (way: string, references: References): [string, string][] =>
     Object.entries(references).map(([into, ref]) => [`${into}${way}`, formatCredentialRef(ref)]);
   const secrets = Object.fromEntries([
@@ -48,7 +51,7 @@ export function destinationOf(spec: DestinationSpec): UpstreamDestination {
     ...texts('(file)', files),
     ...texts('(fd)', fds),
   ]);
-  return { kind: 'command', command, args, env, secrets };
+  return { kind: 'command', command, args, env, secrets, runAs };
 }
 
 /**
@@ -68,8 +71,9 @@ function word(text: string): string {
 }
 
 /** In one line, for people: variables, program, arguments. */
-export function describeCommand({ command, args, env, secrets }: CommandDestination): string {
+export function describeCommand({ command, args, env, secrets, runAs }: CommandDestination): string {
   return [
+    ...(runAs === null ? [] : [`as ${runAs}:`]),
     ...Object.entries(env).map(([name, value]) => `${name}=${word(value)}`),
     ...Object.entries(secrets).map(([name, ref]) => `${name}=[${ref}]`),
     isOurNode(command) ? 'node' : word(command),

@@ -36,8 +36,10 @@ function sorted(record: Readonly<Record<string, string>>): [string, string][] {
   return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-function settingsDigest({ command, args, env, secrets }: CommandDestination): string {
+function settingsDigest({ command, args, env, secrets, runAs }: CommandDestination): string {
   const settings = [isOurNode(command) ? 'node' : command, args, sorted(env), sorted(secrets)];
+  // What was bound before there were other users stays bound.
+  if (runAs !== null) settings.push(runAs);
   return createHash('sha256').update(JSON.stringify(settings)).digest('base64url');
 }
 

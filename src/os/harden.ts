@@ -17,6 +17,8 @@ const UMASK = 0o077;
 const PR_GET_DUMPABLE = 3;
 const PR_SET_DUMPABLE = 4;
 const RLIMIT_CORE = 4;
+const PR_CAP_AMBIENT = 47;
+const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 
 function measured(measure: Measure['measure'], inForce: boolean, detail: () => string): Measure {
   return inForce ? { measure, inForce } : { measure, inForce, detail: detail() };
@@ -80,6 +82,11 @@ function forbidCores(): Measure {
   return measured('core limit', inForce, () => `soft ${limit[0]}, hard ${limit[1]} ${error}`.trimEnd());
 }
 
+/** Ambient capabilities, which a unit gives and execve(2) kept for us so far, would pass to every child. */
+function keepCapabilities(): void {
+  if (process.platform === 'linux') native.processControl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+}
+
 function restrictUmask(): Measure {
   process.umask(UMASK);
   const now = process.umask(UMASK);
@@ -100,5 +107,6 @@ export function hide(): HardeningReport {
  * @throws {Failure} when koffi is not installed
  */
 export function harden(): HardeningReport {
+  keepCapabilities();
   return [...hide(), forbidCores(), restrictUmask()];
 }

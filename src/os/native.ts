@@ -69,6 +69,19 @@ export const native = {
   fcntl: foreign<[Descriptor, command: number, type: 'int', value: number]>(
     'int fcntl(int fd, int command, ...)',
   ),
+  ioctl: foreign<[Descriptor, request: number]>('int ioctl(int fd, unsigned long request)'),
+  getpwnam: foreign<[name: string, entry: Buffer, text: Buffer, size: number, found: Buffer]>(
+    'int getpwnam_r(const char *name, void *entry, void *text, size_t size, void *found)',
+  ),
+  getpwuid: foreign<[uid: number, entry: Buffer, text: Buffer, size: number, found: Buffer]>(
+    'int getpwuid_r(uint32_t uid, void *entry, void *text, size_t size, void *found)',
+  ),
+  getgrnam: foreign<[name: string, entry: Buffer, text: Buffer, size: number, found: Buffer]>(
+    'int getgrnam_r(const char *name, void *entry, void *text, size_t size, void *found)',
+  ),
+  connect: foreign<[Descriptor, address: Buffer, length: number]>(
+    'int connect(int fd, const void *address, uint32_t length)',
+  ),
   sigaction: foreign<[signal: number, act: null, old: Buffer]>(
     'int sigaction(int signal, const void *act, void *old)',
   ),

@@ -37,7 +37,9 @@ export async function tcpPeer(
     // there is of whoever took it next (B5).
     if (descriptorOf(socket) !== fd || !isEstablished(fd)) return null;
     if (row === null) continue;
-    return isPeerRow(row, connection) && isUser(row.uid) ? { uid: row.uid, inode: row.inode } : null;
+    return isPeerRow(row, connection) && isUser(row.uid)
+      ? { uid: row.uid, inode: row.inode, cgroup: row.cgroup ?? null }
+      : null;
   }
   return null;
 }

@@ -18,6 +18,8 @@ export interface TcpPeer {
   readonly uid: number;
   /** Of the peer's socket, as in `/proc/PID/fd`. */
   readonly inode: number;
+  /** Id of the version 2 control group in which the socket was made; `null` where the kernel does not tell. */
+  readonly cgroup: number | null;
 }
 
 /**

@@ -1,4 +1,4 @@
-/** Which process a pid means. */
+/** Which process a pid means, and whose child it is. Linux: proc_pid_stat(5). */
 import { readdirSync, readFileSync } from 'node:fs';
 import { limits } from '../limits.ts';
 import { native } from './native.ts';
@@ -6,12 +6,20 @@ import { native } from './native.ts';
 const PR_SET_CHILD_SUBREAPER = 36;
 const WNOHANG = 1;
 
-/**
- * When process `pid` started, in clock ticks since boot (`starttime`, field 22 of proc_pid_stat(5)). With the pid it
- * names one process for good, where the pid alone is reused.
- * @returns `null` when it is gone, dead but not reaped, not visible to us, or the system is not Linux
- */
-export function processStart(pid: number): string | null {
+/** One process for good, where the pid alone is reused. */
+export interface ProcessId {
+  readonly pid: number;
+  /** Clock ticks since boot (`starttime`, field 22). */
+  readonly start: string;
+}
+
+export interface ProcessStat extends ProcessId {
+  /** 0 for the first process of a PID namespace that we are in, and for one whose parent is outside of it. */
+  readonly parent: number;
+}
+
+/** @returns `null` when it is gone, dead but not reaped, not visible to us, or the system is not Linux */
+export function processStat(pid: number): ProcessStat | null {
   if (!Number.isSafeInteger(pid) || pid <= 0) return null;
   let stat: string;
   try {
@@ -22,9 +30,15 @@ export function processStart(pid: number): string | null {
   // Field 2 is the program's name in parentheses and may hold spaces and parentheses of its own.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const state = fields[0];
+  const parent = Number(fields[1]);
   const start = fields[19];
   if (state === 'Z' || state === 'X' || start === undefined || !/^\d+$/.test(start)) return null;
-  return start;
+  return Number.isSafeInteger(parent) ? { pid, parent, start } : null;
+}
+
+/** When process `pid` started, as in {@link ProcessId}; `null` as for {@link processStat}. */
+export function processStart(pid: number): string | null {
+  return processStat(pid)?.start ?? null;
 }
 
 /** Every process that we see → its parent. */

@@ -18,6 +18,9 @@ const REQUEST_BYTES = HEADER_BYTES + 56;
 /** struct inet_diag_msg */
 const ANSWER_BYTES = HEADER_BYTES + 72;
 
+/** Attribute with the id of the control group (linux/inet_diag.h). */
+const INET_DIAG_CGROUP_ID = 21;
+
 let sequence = 0;
 
 export function encodeRequest(connection: Connection, sequence: number): Buffer {
@@ -38,13 +41,29 @@ export function encodeRequest(connection: Connection, sequence: number): Buffer 
   return request;
 }
 
+/** The value of a 64-bit attribute (rtnetlink(7)) that fits a number. */
+function attribute(attributes: Buffer, wanted: number): number | null {
+  for (let at = 0; at + 4 <= attributes.length; ) {
+    const length = attributes.readUInt16LE(at);
+    if (length < 4 || at + length > attributes.length) return null;
+    if (attributes.readUInt16LE(at + 2) === wanted && length === 12) {
+      const value = Number(attributes.readBigUInt64LE(at + 4));
+      return Number.isSafeInteger(value) ? value : null;
+    }
+    at += (length + 3) & ~3;
+  }
+  return null;
+}
+
 /** `null` for NLMSG_ERROR (not found among them), another request's answer, or a message cut short. */
 export function decodeAnswer(answer: Buffer, sequence: number): Row | null {
   if (answer.length < ANSWER_BYTES) return null;
   const length = answer.readUInt32LE(0);
   if (length < ANSWER_BYTES || length > answer.length) return null;
   if (answer.readUInt16LE(4) !== SOCK_DIAG_BY_FAMILY || answer.readUInt32LE(8) !== sequence) return null;
+  const cgroup = attribute(answer.subarray(ANSWER_BYTES, length), INET_DIAG_CGROUP_ID);
   return {
+    ...(cgroup === null ? {} : { cgroup }),
     state: answer.readUInt8(17),
     sourcePort: answer.readUInt16BE(20),
     destinationPort: answer.readUInt16BE(22),

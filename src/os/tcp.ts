@@ -21,6 +21,8 @@ export interface Row {
   readonly destinationPort: number;
   readonly uid: number;
   readonly inode: number;
+  /** Of the socket's control group, version 2; only SOCK_DIAG tells. */
+  readonly cgroup?: number;
 }
 
 const TCP_ESTABLISHED = 1;

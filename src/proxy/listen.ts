@@ -1,5 +1,5 @@
-/** Listening on sockets that only their user reaches. */
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+/** Listening on sockets that only their user, or one group, reaches. */
+import { chmodSync, chownSync, lstatSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { Failure } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -55,4 +55,11 @@ export async function listenPrivately(server: Server, path: string): Promise<voi
   checkSocketPath(path);
   await listening(server, (done) => server.listen(path, done));
   chmodSync(path, 0o600);
+}
+
+/** A Unix socket that a group may connect to, in a directory that lets in that group alone. */
+export async function listenForGroup(server: Server, path: string, gid: number): Promise<void> {
+  await listenPrivately(server, path);
+  chownSync(path, -1, gid);
+  chmodSync(path, 0o660);
 }

@@ -13,7 +13,7 @@ import {
   STATUS_CODES,
 } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Caller, Claim, Peer, Sessions } from '../auth/session.ts';
+import type { Caller, Claim, Peer, Session, Sessions } from '../auth/session.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import type { ClientMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
@@ -43,7 +43,7 @@ export interface AgentPlanePorts {
   readonly ownUid: number;
   /** The kernel's word on the other end of a new connection; `null` when it gives none. */
   readonly peerOf: (socket: Socket, kind: Listener['kind']) => Promise<Peer | null>;
-  readonly refused: (refusal: Refusal, peer: Peer | null, caller: Caller | null) => void;
+  readonly refused: (refusal: Refusal, peer: Peer | null, session: Session | null) => void;
   readonly pages: LoginPages;
   /** An error that is no refusal: that request fails, nothing else. */
   readonly failed: (error: unknown) => void;
@@ -173,6 +173,19 @@ export class AgentPlane {
     this.#sockets.delete(server);
   }
 
+  /** The session is bound from now on: its connections that come from elsewhere end. */
+  judgeAnew(session: Session): void {
+    for (const sockets of this.#sockets.values())
+      for (const socket of sockets) {
+        const connection = this.#connections.get(socket);
+        if (connection?.session !== session.id || connection.peer instanceof Promise) continue;
+        const { peer } = connection;
+        if (peer !== null && this.#ports.sessions.admits(session.id, peer)) continue;
+        this.#ports.refused(refuse('outside_binding', 'connected before it was bound'), peer, session);
+        socket.destroy();
+      }
+  }
+
   /** A peer that no session is for is cut off before it is read from: other users cannot hold our connections (B9). */
   #accept(socket: Socket, listener: Listener): void {
     if (this.#connections.has(socket)) return;
@@ -213,12 +226,12 @@ export class AgentPlane {
     if (route.to === 'health' || route.to === 'page') return { route, head, caller: null };
     const caller = this.#ports.sessions.identify(peer, claim);
     if (isRefusal(caller)) {
-      this.#ports.refused(caller, peer, null);
+      this.#ports.refused(caller, peer, this.#ports.sessions.claimed(claim));
       return caller;
     }
     const full = this.#count(connection, request.socket, caller);
     if (full === undefined) return { route, head, caller };
-    this.#ports.refused(full, peer, caller);
+    this.#ports.refused(full, peer, caller.session);
     return full;
   }
 

@@ -12,6 +12,7 @@ function outside(code: RefusalCode): { status: number; rpc: number } {
     case 'unauthenticated':
       return { status: 401, rpc: 401 };
     case 'peer_refused':
+    case 'outside_binding':
     case 'host_refused':
     case 'origin_refused':
     case 'policy_denied':

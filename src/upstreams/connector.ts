@@ -37,6 +37,8 @@ export interface ConnectorPorts {
   readonly env: NodeJS.ProcessEnv;
   /** A private directory of ours; each child gets an empty one in it. */
   readonly workDirectory: string;
+  /** One that other users may pass, for children of theirs; `null`: there is none. */
+  readonly foreignWorkDirectory: string | null;
   /** The largest message of an upstream. */
   readonly messageBytes: number;
   readonly started: (event: {
@@ -83,7 +85,8 @@ function programOf(spec: StdioSpec): Program {
   const { command, args, env, secrets, files = {}, fds = {}, hardening = 'full' } = spec;
   const variables = [env, secrets, files, fds].flatMap((each) => Object.keys(each));
   const needs = spec.package ? [spec.package.directory] : [];
-  return { command, args, env, hardening, variables, descriptors: Object.keys(fds).length, needs };
+  const foreign = (spec.runAs ?? null) !== null;
+  return { command, args, env, hardening, foreign, variables, descriptors: Object.keys(fds).length, needs };
 }
 
 export function connector(

@@ -51,5 +51,7 @@ export function unavailable(
   }
   if (!(error instanceof Failure)) throw error;
   problem(error.message);
+  if (error.kind === 'config' && wanted === '')
+    return refuse('upstream_unavailable', `upstream ${upstream} cannot be started: see ostiary status`);
   return refuse('credential_unavailable', describeMissing(error, wanted, upstream), remedyOf(error));
 }

@@ -8,7 +8,8 @@ import { canary, scanForLeaks } from '../support/leaks.ts';
 
 const commands = [
   ...['run', 'up', 'down', 'status', 'serve', 'list', 'call', 'doctor', 'demo', 'connect', 'headers'],
-  ...['session', 'session new', 'session list', 'session end'],
+  ...['service', 'service print', 'service install', 'service uninstall'],
+  ...['session', 'session new', 'session list', 'session bind', 'session end'],
   ...['secret', 'secret set', 'secret rotate', 'secret rebind', 'secret list', 'secret rm'],
   ...['vault', 'vault init', 'vault status', 'vault rewrap', 'vault export-recovery', 'vault restore'],
   ...['upstream', 'upstream probe'],

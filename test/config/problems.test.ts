@@ -109,12 +109,12 @@ describe('shape', () => {
   refuse(
     'unknown key in camel case',
     [...upstream, '    command: node', '    startTimeout: 1s'],
-    '5:5: upstreams.notion.startTimeout: expected one of command, package, bin, args, env, secrets, files, fds, hardening, lifecycle, era, start_timeout, call_timeout, tool_timeouts, idle_timeout, max_children, got an unknown key; did you mean start_timeout?',
+    '5:5: upstreams.notion.startTimeout: expected one of command, package, bin, args, env, secrets, files, fds, hardening, run_as, lifecycle, era, start_timeout, call_timeout, tool_timeouts, idle_timeout, max_children, got an unknown key; did you mean start_timeout?',
   );
   refuse(
     'unknown key without a neighbour',
     ['version: 1', 'listen: {zzz: 1}'],
-    '2:10: listen.zzz: expected port, got an unknown key',
+    '2:10: listen.zzz: expected one of port, allow_uids, socket_group, got an unknown key',
   );
   refuse(
     'port',
@@ -184,6 +184,25 @@ describe('shape', () => {
     '2:15: agent.env[0]: expected the name of an environment variable, or a glob that begins with a letter or _, got text of 1 character',
     '3:16: listen.port: expected a port from 0 to 65535, got -1',
     '4:1: x: expected one of version, listen, limits, helpers, oauth, upstreams, profiles, agent, got an unknown key',
+  );
+});
+
+describe('other users', () => {
+  const users = ['version: 1', 'listen:', '  allow_uids: [alice, 1001]'];
+  refuse(
+    'users without a group for their sockets',
+    users,
+    '3:3: listen.allow_uids: expected socket_group beside it, got none: these users could not reach their sockets',
+  );
+  refuse(
+    'a user of a profile who is not let in',
+    [...users, '  socket_group: agents', 'profiles: {p: {rules: [], users: [1001, alise]}}'],
+    '5:41: profiles.p.users[1]: expected a user of listen.allow_uids, spelled the same, got text of 5 characters',
+  );
+  refuse(
+    'a user that cannot be',
+    ['version: 1', 'listen: {allow_uids: ["a b"], socket_group: agents}'],
+    '2:23: listen.allow_uids[0]: expected a user, by name or number, got text of 3 characters',
   );
 });
 

@@ -88,6 +88,7 @@ describe('values', () => {
         fds: {},
         hardening: 'full',
         package: null,
+        runAs: null,
         lifecycle: 'session',
         era: 'auto',
         startTimeoutMs: 500,

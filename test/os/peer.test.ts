@@ -6,6 +6,7 @@ import { type AddressInfo, connect, createServer, type Server, type ServerOpts, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { cgroupOf } from '../../src/os/cgroup.ts';
 import { tcpPeer, unixPeer } from '../../src/os/index.ts';
 import { type Lookup, tcpPeer as tcpPeerBy } from '../../src/os/peer-linux.ts';
 import { scanProcNetTcp } from '../../src/os/proc-net-tcp.ts';
@@ -98,8 +99,10 @@ for (const host of ['127.0.0.1', '::1', '::'])
       t.after(() => client.destroy());
       const [socket] = await Promise.all([accept(server), once(client, 'connect')]);
       const inode = fstatSync(descriptorOf(client) ?? -1).ino;
-      assert.deepEqual(await tcpPeerBy(socket, [lookup]), { uid: ownUid, inode });
-      assert.deepEqual(await tcpPeer(socket), { uid: ownUid, inode });
+      const cgroup = cgroupOf(process.pid);
+      const told = lookup === askSockDiag ? cgroup : null;
+      assert.deepEqual(await tcpPeerBy(socket, [lookup]), { uid: ownUid, inode, cgroup: told });
+      assert.deepEqual(await tcpPeer(socket), { uid: ownUid, inode, cgroup });
     });
 
 test('sources are asked in order until one tells', linux, async (t) => {
@@ -244,7 +247,7 @@ test('B5: rows of other ports, states and inode 0 are refused', linux, async (t)
     uid: BOB,
     inode: 1,
   };
-  assert.deepEqual(await tcpPeerBy(socket, [() => good]), { uid: BOB, inode: 1 });
+  assert.deepEqual(await tcpPeerBy(socket, [() => good]), { uid: BOB, inode: 1, cgroup: null });
   const swapped = { sourcePort: good.destinationPort, destinationPort: good.sourcePort };
   for (const wrong of [
     swapped,

@@ -19,13 +19,18 @@ export interface Running {
   stderr(): string;
 }
 
+export interface Ends {
+  after(end: () => Promise<void>): void;
+}
+
 export interface As {
   readonly uid?: number;
   readonly env?: Record<string, string>;
   readonly cwd?: string;
 }
 
-export function start(t: TestContext, file: string, args: readonly string[], as: As = {}): Running {
+/** @param t a `TestContext`, or what ends it with something else */
+export function start(t: Ends, file: string, args: readonly string[], as: As = {}): Running {
   const child: Child = spawn(file, args, {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { PATH: process.env.PATH ?? '', OS: osModule, ...as.env },

@@ -7,6 +7,7 @@ import { refusalResponse, statusOf } from '../../src/proxy/wire.ts';
 const outside: Readonly<Record<RefusalCode, readonly [number, number]>> = {
   unauthenticated: [401, 401],
   peer_refused: [403, 403],
+  outside_binding: [403, 403],
   host_refused: [403, 403],
   origin_refused: [403, 403],
   policy_denied: [403, 403],

@@ -31,6 +31,7 @@ type FixtureName =
   | 'kin'
   | 'stubborn'
   | 'chatty'
+  | 'curious'
   | 'big-list'
   | 'many-faces'
   | 'failing'

@@ -34,6 +34,7 @@ function share(t: TestContext, command: ServerCommand): Shared {
     guard: { guardGroup: () => {}, releaseGroup: () => {}, guardFile: () => {}, releaseFile: () => {} },
     env: process.env,
     workDirectory: join(emptyDirectory(t), 'work'),
+    foreignWorkDirectory: null,
     started: ({ pid }: { pid: number }) => void starts.push(pid),
     exited: () => {},
     problem: () => {},

@@ -68,6 +68,7 @@ class World {
       guard: { guardGroup: () => {}, releaseGroup: () => {}, guardFile: () => {}, releaseFile: () => {} },
       env: process.env,
       workDirectory: join(emptyDirectory(t), 'work'),
+      foreignWorkDirectory: null,
       hardener: null,
       hardened: () => {},
       messageBytes: 1_000_000,

@@ -93,6 +93,7 @@ class Rig {
       guard: { guardGroup: () => {}, releaseGroup: () => {}, guardFile: () => {}, releaseFile: () => {} },
       env: process.env,
       workDirectory: join(directory, 'work'),
+      foreignWorkDirectory: null,
       messageBytes: limits.answerBytes,
       started: ({ pid = 0, session }) => {
         this.pids.push(pid);

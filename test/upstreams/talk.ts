@@ -68,6 +68,7 @@ export class World {
       guard: { guardGroup: () => {}, releaseGroup: () => {}, guardFile: () => {}, releaseFile: () => {} },
       env: process.env,
       workDirectory: join(directory, 'work'),
+      foreignWorkDirectory: null,
       messageBytes: options.messageBytes ?? limits.answerBytes,
       started: () => {},
       exited: () => {},

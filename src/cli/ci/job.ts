@@ -17,8 +17,9 @@ import { readSignedHead } from '../../proxy/audit/signature.ts';
 import { visible } from '../../proxy/audit/text.ts';
 import type { ControlClient } from '../control.ts';
 import { referencedVariables } from '../daemon-process.ts';
-import { type DaemonChoice, type FoundDaemon, privateDaemon, removeStale } from '../find-daemon.ts';
+import { type DaemonChoice, type FoundDaemon, privateDaemon } from '../find-daemon.ts';
 import { packSecrets } from '../handover.ts';
+import { removeStale } from '../run-directory.ts';
 import { configPlaces } from './configs.ts';
 import { Budget, fileItem, filesBelow, type Looking, placeOf } from './files.ts';
 import { gitFiles, gitFindings, gitHint } from './git.ts';
@@ -165,7 +166,7 @@ export class CiJob {
       ...(this.#auditOut === null ? {} : { auditOut: this.#auditOut }),
     });
     for (const name of [...this.#secrets.variables, ...referencedVariables(config)]) forgetVariable(name);
-    return { client: found.client, release: () => this.#end(found) };
+    return { ...found, release: () => this.#end(found) };
   }
 
   /** For the sandbox: in it our own directories are those of the job, and no others are made. */

@@ -148,6 +148,7 @@ class Probe {
       guard,
       env: { ...env, HOME: this.#home },
       workDirectory: this.#work,
+      foreignWorkDirectory: null,
       messageBytes,
       started: ({ pid }) => {
         if (pid !== undefined) this.#pids.add(pid);

@@ -1,7 +1,7 @@
 /** The request path's view of the audit log: which record each step writes. */
 import { randomBytes } from 'node:crypto';
 import type { Grant, RecordDecision } from '../../auth/grant.ts';
-import type { Caller, Peer } from '../../auth/session.ts';
+import type { Caller, Peer, Session } from '../../auth/session.ts';
 import type { Refusal, RefusalCode } from '../../errors.ts';
 import type { ClientMessage } from '../../jsonrpc.ts';
 import type { Conversation, Finished } from '../conversation.ts';
@@ -23,6 +23,7 @@ interface TurnedAway {
   readonly reason: string;
   readonly uid: number | null;
   readonly session?: string;
+  readonly pid?: number;
   count: number;
 }
 
@@ -130,22 +131,25 @@ export class Audit {
   }
 
   /** A connection or request that belongs to no conversation. */
-  turnedAway(refusal: Refusal, peer: Peer | null, caller: Caller | null): void {
+  turnedAway(refusal: Refusal, peer: Peer | null, claimed: Session | null): void {
     const { refused: code, reason } = refusal;
-    const session = caller?.session.id;
+    const session = claimed === null ? {} : { session: claimed.id };
     const uid = peer?.uid ?? null;
+    // The first one that is known: each has another, and a flood is to stay one record.
+    const pid = code === 'outside_binding' && typeof peer?.pid === 'number' ? { pid: peer.pid } : {};
     const key = JSON.stringify([code, reason, session, uid]);
     const seen = this.#refusals.get(key);
-    if (seen !== undefined) seen.count++;
-    else
-      this.#refusals.set(key, { code, reason, uid, ...(session === undefined ? {} : { session }), count: 1 });
+    if (seen !== undefined) Object.assign(seen, { ...pid, ...seen, count: seen.count + 1 });
+    else this.#refusals.set(key, { code, reason, uid, ...session, ...pid, count: 1 });
     this.#refusalTimer ??= setTimeout(() => this.#flushRefusals(), refusalWindowMs).unref();
   }
 
   #flushRefusals(): void {
     this.#refusalTimer = null;
     for (const { code, ...refusal } of this.#refusals.values()) {
-      if (code === 'peer_refused') this.note({ event: 'peer.refused', ...refusal });
+      if (code === 'outside_binding' && refusal.session !== undefined)
+        this.note({ event: 'binding.refused', ...refusal, session: refusal.session });
+      else if (code === 'peer_refused') this.note({ event: 'peer.refused', ...refusal });
       else this.note({ event: 'request.refused', code, ...refusal });
     }
     this.#refusals.clear();

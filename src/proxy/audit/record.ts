@@ -91,6 +91,14 @@ export type AuditEvent =
       /** Whether the session has a Unix socket of its own. */
       readonly socket?: boolean;
     }
+  /** From now on it is used from within these processes alone. */
+  | {
+      readonly event: 'session.bound';
+      readonly session: string;
+      readonly binding: string;
+      /** Inode of the PID namespace, id of the cgroup, or pid of the topmost process. */
+      readonly id: number;
+    }
   | { readonly event: 'session.closed'; readonly session: string; readonly reason: string }
   | (Statement & {
       /** By `key`, over the statement: see `signature.ts`. */
@@ -104,6 +112,8 @@ export type AuditEvent =
       readonly exposed: readonly string[];
     }
   | ({ readonly event: 'peer.refused'; readonly session?: string } & Refusals)
+  /** The session's token or socket, from outside of what it is bound to: somebody has taken it. */
+  | ({ readonly event: 'binding.refused'; readonly session: string; readonly pid?: number } & Refusals)
   | ({ readonly event: 'request.refused'; readonly session?: string; readonly code: RefusalCode } & Refusals)
   | ({
       readonly event: 'call.started';

@@ -69,6 +69,18 @@ export class RecordPrinter {
         return [show(record.agent), 'agent started clean', describeStatement(record)];
       case 'agent.refused':
         return [show(record.agent), 'agent not started', `exposed: ${show(record.exposed.join('; '))}`];
+      case 'session.bound':
+        return [
+          this.#label(record.session),
+          'session bound',
+          `to ${show(record.binding)} ${show(record.id)}`,
+        ];
+      case 'binding.refused':
+        return [
+          this.#label(record.session),
+          'binding refused',
+          `${show(record.reason)}, uid ${show(record.uid)}${record.pid === undefined ? '' : `, pid ${show(record.pid)}`}, ${show(record.count)} times`,
+        ];
       case 'peer.refused':
         return [
           `uid ${show(record.uid)}`,

@@ -17,6 +17,8 @@ export interface Program {
   readonly command: string;
   readonly args: readonly string[];
   readonly hardening: Hardening;
+  /** Whether another user than the daemon's runs it: who could read it is that user alone. */
+  readonly foreign: boolean;
   /** Literal variables of the configuration: some say what runs. */
   readonly env: Readonly<Record<string, string>>;
   /** Names of all variables that the configuration gives it. */
@@ -121,6 +123,7 @@ export class Hardener {
 
   /** Never rejects: what cannot be had is among the measures, as not in force. */
   async plan(program: Program): Promise<Plan> {
+    if (program.foreign) return unhardened(program, none('not needed: it runs as another user'));
     if (program.hardening === 'off') return unhardened(program, none('hardening: off in the configuration'));
     // Then the error of its start says best what is wrong.
     if (!isExecutable(program.command)) return unhardened(program, none('it cannot be executed'));

@@ -2,10 +2,10 @@
  * Secrets as open descriptors of one child: in no environment, no file and no argument; a pipe in the kernel, full before
  * the child starts and empty once it has read.
  */
-import { closeSync } from 'node:fs';
+import { closeSync, fchownSync } from 'node:fs';
 import { reveal } from '../../credentials/reveal.ts';
 import type { Secret } from '../../credentials/secret.ts';
-import { filledPipe } from '../../os/index.ts';
+import { filledPipe, type User } from '../../os/index.ts';
 
 /** Of the first one in the child, after its standard streams. */
 const FIRST = 3;
@@ -19,8 +19,15 @@ export interface Descriptors {
   readonly close: () => void;
 }
 
-/** Any bytes may be in the secrets. @throws {Failure} when there can be no more pipes */
-export function openDescriptors(secrets: Readonly<Record<string, Secret>>): Descriptors {
+/**
+ * Any bytes may be in the secrets.
+ * @param owner under whom the child runs, if not under us: `/dev/fd/N` opens for the owner alone
+ * @throws {Failure} when there can be no more pipes
+ */
+export function openDescriptors(
+  secrets: Readonly<Record<string, Secret>>,
+  owner: User | null = null,
+): Descriptors {
   const fds: number[] = [];
   const variables: [string, string][] = [];
   const close = (): void => {
@@ -29,7 +36,9 @@ export function openDescriptors(secrets: Readonly<Record<string, Secret>>): Desc
   try {
     for (const [variable, secret] of Object.entries(secrets)) {
       variables.push([variable, String(FIRST + fds.length)]);
-      fds.push(filledPipe(reveal(secret, `descriptor ${variable} of an upstream child`)));
+      const fd = filledPipe(reveal(secret, `descriptor ${variable} of an upstream child`));
+      fds.push(fd);
+      if (owner !== null) fchownSync(fd, owner.uid, owner.gid);
     }
   } catch (error) {
     close();

@@ -27,6 +27,8 @@ export interface LaunchSpec {
    * obeyed by the child (I1).
    */
   readonly cwd: string;
+  /** Under whom it runs, if not under us: both, for the uid alone would keep our groups. */
+  readonly as?: { readonly uid: number; readonly gid: number };
   /** Open descriptors of ours that become 3, 4, … of the child; they stay ours to close. */
   readonly descriptors?: readonly number[];
   /** `command` is bubblewrap, with the child in it (`hardening/namespace.ts`). */
@@ -164,6 +166,7 @@ export class Child {
         cwd: spec.cwd,
         env: sealedForSpawn(this.#inNamespace ? {} : spec.env),
         ...(spec.argv0 === undefined ? {} : { argv0: spec.argv0 }),
+        ...(spec.as === undefined ? {} : { uid: spec.as.uid, gid: spec.as.gid }),
         detached: true,
         shell: false,
         stdio: stdioOf(spec),

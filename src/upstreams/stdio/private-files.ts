@@ -3,11 +3,12 @@
  * cannot remove them, being dead, the watchdog does; if both are, the next start of the daemon.
  */
 import { randomBytes } from 'node:crypto';
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { reveal } from '../../credentials/reveal.ts';
 import type { Secret } from '../../credentials/secret.ts';
-import { privateDirectory } from '../../files.ts';
+import { passableDirectory, privateDirectory } from '../../files.ts';
+import type { User } from '../../os/index.ts';
 
 /** Removes the file when we can no longer do it ourselves; see `os/watchdog.ts`. */
 export interface FileGuard {
@@ -23,11 +24,15 @@ export interface PrivateFiles {
   readonly remove: () => void;
 }
 
-/** @param directory made for them, if there are any; any bytes may be in the secrets */
+/**
+ * @param directory made for them, if there are any; any bytes may be in the secrets
+ * @param owner under whom the child runs, if not under us: the files are given to it, not the way to them
+ */
 export function writePrivateFiles(
   directory: string,
   secrets: Readonly<Record<string, Secret>>,
   guard: FileGuard,
+  owner: User | null = null,
 ): PrivateFiles {
   const paths = new Set<string>();
   const forget = (path: string): void => {
@@ -39,11 +44,13 @@ export function writePrivateFiles(
     for (const path of paths) forget(path);
   };
   const write = (variable: string, secret: Secret): string => {
-    const path = join(privateDirectory(directory), randomBytes(16).toString('hex'));
+    const parent = owner === null ? privateDirectory(directory) : passableDirectory(directory);
+    const path = join(parent, randomBytes(16).toString('hex'));
     paths.add(path);
     guard.guardFile(path);
     const bytes = reveal(secret, `file ${variable} of an upstream child`);
     writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 });
+    if (owner !== null) chownSync(path, owner.uid, owner.gid);
     return path;
   };
   const variables = new Map<string, string>();

@@ -1,15 +1,14 @@
 /** A stdio upstream: one child, its credentials in its environment, files and pipes and nowhere else. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname } from 'node:path';
 import type { Grant } from '../../auth/grant.ts';
 import type { CredentialRef } from '../../credentials/ref.ts';
 import type { Scrubber } from '../../credentials/scrubber.ts';
 import type { Secret } from '../../credentials/secret.ts';
 import { upstreamBase } from '../../environment.ts';
-import { type Refusal, refuse } from '../../errors.ts';
-import { privateDirectory } from '../../files.ts';
+import { Failure, type Refusal, refuse } from '../../errors.ts';
 import { type ClientMessage, readEnvelope } from '../../jsonrpc.ts';
 import { limits } from '../../limits.ts';
+import { isUser, missingCapabilities, requireUser, type User } from '../../os/index.ts';
 import { Throttle } from '../../throttle.ts';
 import { type Acquire, acquireAll, type Freshness } from '../acquire.ts';
 import { commandOf, type Plan } from '../hardening/hardener.ts';
@@ -22,6 +21,7 @@ import { type Descriptors, openDescriptors } from './descriptors.ts';
 import { Holdings } from './holdings.ts';
 import { type Child, type Exit, type Guard, launch } from './launch.ts';
 import { type FileGuard, type PrivateFiles, writePrivateFiles } from './private-files.ts';
+import { makeWorkplace, type Workplace } from './workplace.ts';
 
 export interface StdioSpec {
   readonly name: string;
@@ -38,6 +38,8 @@ export interface StdioSpec {
   readonly hardening?: Hardening;
   /** Whose program is the first argument. */
   readonly package?: PackageSpec | null;
+  /** Name or number of the user under whom it runs; `null`: our own. */
+  readonly runAs?: string | null;
 }
 
 export interface StdioPorts {
@@ -53,6 +55,8 @@ export interface StdioPorts {
   readonly env: NodeJS.ProcessEnv;
   /** A private directory of ours; each child gets an empty one in it. */
   readonly workDirectory: string;
+  /** One that other users may pass, for children of theirs; `null`: there is none. */
+  readonly foreignWorkDirectory: string | null;
   /** Of one message of the child; beyond it that message alone is lost. */
   readonly messageBytes: number;
   readonly started: (child: { pid: number; credentials: readonly string[] }) => void;
@@ -143,6 +147,31 @@ export class StdioTransport implements Transport {
   }
 }
 
+/** @throws {Failure} when there is no such user, or we may not become it */
+function userOf({ name, runAs = null }: StdioSpec): User | null {
+  if (runAs === null) return null;
+  const missing = missingCapabilities();
+  if (missing.length > 0)
+    throw new Failure('config', `upstream ${name}: run_as ${runAs} needs a daemon that runs as root`, {
+      hint: `it has no ${missing.join(', ')}; leave run_as out, or see docs/shared-host.md`,
+    });
+  const user = requireUser(runAs);
+  if (isUser(user.uid)) return user;
+  throw new Failure('config', `upstream ${name}: run_as ${runAs} is what many programs run as`, {
+    hint: 'give it a user of its own: useradd --system --no-create-home NAME',
+  });
+}
+
+function baseEnvironment(
+  { runAs = null }: StdioSpec,
+  { cwd, tmp }: Workplace,
+  env: NodeJS.ProcessEnv,
+): Record<string, string> {
+  const base = upstreamBase(env, tmp);
+  // Ours is closed to it, and its own may have been written to by others.
+  return runAs === null ? base : { ...base, HOME: cwd, USER: runAs, LOGNAME: runAs };
+}
+
 /**
  * Starts the child with its credentials. A credential that cannot be had is a refusal that names it; a child that cannot
  * be started ends through `events.onExit`.
@@ -155,7 +184,7 @@ export async function openStdio(
   const log = new ChildLog(ports);
   let child: Child;
   let wanted = '';
-  let directory: string | null = null;
+  let place: Workplace | null = null;
   let files: PrivateFiles | null = null;
   let pipes: Descriptors | null = null;
   const learn = (secret: Secret): void => {
@@ -169,10 +198,10 @@ export async function openStdio(
       files?.rewrite(variable, secret);
     },
   });
-  const cleanUp = (): void => {
+  const cleanUp = async (): Promise<void> => {
     try {
       files?.remove();
-      if (directory !== null) rmSync(directory, { recursive: true, force: true });
+      await place?.remove();
     } catch (error) {
       // A child may have made directories that nobody may change, or left somebody who still writes. The next start of
       // the daemon tries again.
@@ -182,9 +211,10 @@ export async function openStdio(
   const refused = await ports.inspect();
   if (refused !== null) return refused;
   try {
-    directory = mkdtempSync(join(privateDirectory(ports.workDirectory), `${spec.name}-`));
-    const cwd = privateDirectory(join(directory, 'cwd'));
-    const base = upstreamBase(ports.env, privateDirectory(join(directory, 'tmp')));
+    const user = userOf(spec);
+    place = makeWorkplace({ own: ports.workDirectory, foreign: ports.foreignWorkDirectory }, spec.name, user);
+    const { cwd } = place;
+    const base = baseEnvironment(spec, place, ports.env);
     const acquire = async (refs: StdioSpec['secrets'] = {}): Promise<Record<string, Secret>> =>
       Object.fromEntries(
         await acquireAll(Object.entries(refs), ports.acquire, (label) => {
@@ -201,14 +231,14 @@ export async function openStdio(
     holdings.add('fixed', spec.secrets, secrets);
     holdings.add('fixed', spec.fds ?? {}, inPipes);
     holdings.add('file', spec.files ?? {}, inFiles);
-    files = writePrivateFiles(join(directory, 'secrets'), inFiles, ports.guard);
-    pipes = openDescriptors(inPipes);
+    files = writePrivateFiles(place.secrets, inFiles, ports.guard, user);
+    pipes = openDescriptors(inPipes, user);
     const literals = { ...spec.env, ...files.variables, ...pipes.variables };
     const { env } = injectEnvironment(base, literals, secrets);
     const credentials = new Set(
       [secrets, inFiles, inPipes].flatMap((each) => Object.values(each).map(({ label }) => label)),
     );
-    const { command, argv0, args } = commandOf(plan, cwd, directory);
+    const { command, argv0, args } = commandOf(plan, cwd, dirname(cwd));
     child = launch(
       {
         name: spec.name,
@@ -219,6 +249,7 @@ export async function openStdio(
         cwd,
         descriptors: pipes.fds,
         inNamespace: plan.namespace !== null,
+        ...(user === null ? {} : { as: user }),
       },
       {
         onLine: (line) => {
@@ -230,7 +261,7 @@ export async function openStdio(
         onStderr: stderrLines(log),
         onDrain: () => {},
         onExit: (exit) => {
-          cleanUp();
+          void cleanUp();
           if (exit.error !== undefined) ports.problem(exit.error.message);
           if (child.pid !== null) ports.exited({ pid: child.pid, code: exit.code, signal: exit.signal });
           events.onExit(describeExit(exit));
@@ -240,7 +271,7 @@ export async function openStdio(
     );
     if (child.pid !== null) ports.started({ pid: child.pid, credentials: [...credentials] });
   } catch (error) {
-    cleanUp();
+    void cleanUp();
     return unavailable(error, wanted, spec.name, ports.problem);
   } finally {
     pipes?.close();

@@ -87,7 +87,13 @@ describe('a child in a namespace', () => {
     const state = emptyDirectory(t);
     const cwd = emptyDirectory(t);
     const hardener = new Hardener({ stateDirectory: state, runtimeDirectories: [] });
-    const more = { env, variables: Object.keys(env), descriptors: descriptors.length, needs: [] };
+    const more = {
+      env,
+      variables: Object.keys(env),
+      descriptors: descriptors.length,
+      needs: [],
+      foreign: false,
+    };
     const plan = await hardener.plan({ ...program, hardening: 'full', ...more });
     if (plan.namespace === null) {
       t.skip(JSON.stringify(plan.measures));

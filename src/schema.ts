@@ -1,19 +1,20 @@
-/** ajv's only door: compiles a JSON Schema (2020-12) into a check. */
-import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js';
+/** JSON Schemas (2020-12) that `scripts/compile-schema.mjs` turned into checks by ajv when this package was built. */
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import type { ErrorObject } from 'ajv';
+import { packageRoot } from './paths.ts';
 
 export type SchemaError = ErrorObject;
 
 /** Returns the errors, all of them; an empty array when `value` fits. */
 export type Check = (value: unknown) => SchemaError[];
 
-export function compileSchema(schema: object): Check {
-  const validate = new Ajv2020({
-    allErrors: true,
-    strict: true,
-    allowUnionTypes: true,
-    verbose: true,
-    // Ours are valid (a test sees to it); checking that again would be most of the work at each start.
-    validateSchema: false,
-  }).compile(schema);
+/** Compiling one at each start would take longer than all else that a command does. */
+export function compiledSchema(name: 'config'): Check {
+  const file = join(packageRoot, 'dist', 'schemas', `${name}.cjs`);
+  const validate = createRequire(import.meta.url)(file) as {
+    (value: unknown): boolean;
+    errors?: SchemaError[] | null;
+  };
   return (value) => (validate(value) ? [] : [...(validate.errors ?? [])]);
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../paths.ts';
-import { type Check, compileSchema, type SchemaError } from '../schema.ts';
+import { type Check, compiledSchema, type SchemaError } from '../schema.ts';
 import { describe, type Finding } from './finding.ts';
 import { pointerTo } from './source.ts';
 import { didYouMean } from './suggest.ts';
@@ -28,7 +28,7 @@ let loaded: Loaded | undefined;
 function load(): Loaded {
   if (loaded === undefined) {
     const schema = JSON.parse(readFileSync(schemaFile, 'utf8')) as Schema;
-    loaded = { schema, check: compileSchema(schema) };
+    loaded = { schema, check: compiledSchema('config') };
   }
   return loaded;
 }
@@ -77,7 +77,8 @@ function say(error: SchemaError, root: Schema): Finding | null {
     case 'if': // What `then` or `else` found is reported by itself.
       return null;
     default: {
-      const unquoted = parent === root.$defs?.text && ['number', 'boolean'].includes(typeof error.data);
+      const unquoted =
+        parent.title === root.$defs?.text?.title && ['number', 'boolean'].includes(typeof error.data);
       const message = `expected ${titleOf(parent, root)}, got ${describe(error.data, pointer)}`;
       return { pointer, at: 'value', message: unquoted ? `${message}; put it in quotes` : message };
     }

@@ -11,7 +11,7 @@ export interface Header {
 
 /** Compact JWE (RFC 7516), `dir` and `A256GCM`, fresh random nonce. */
 export async function sealJwe(plaintext: Buffer, key: Buffer, header: Header): Promise<string> {
-  const { CompactEncrypt } = await import('jose');
+  const { CompactEncrypt } = await import('jose/jwe/compact/encrypt');
   return new CompactEncrypt(plaintext)
     .setProtectedHeader({ ...header, alg: 'dir', enc: 'A256GCM' })
     .encrypt(key);
@@ -29,7 +29,10 @@ export function readHeader(jwe: string): Record<string, unknown> | null {
 
 /** `null` when the key is another, any byte was altered, or it is an envelope of another kind. */
 export async function openJwe(jwe: string, key: Buffer, typ: string): Promise<Buffer | null> {
-  const { compactDecrypt, errors } = await import('jose');
+  const [{ compactDecrypt }, { JOSEError }] = await Promise.all([
+    import('jose/jwe/compact/decrypt'),
+    import('jose/errors'),
+  ]);
   try {
     const { plaintext, protectedHeader } = await compactDecrypt(jwe, key, {
       keyManagementAlgorithms: ['dir'],
@@ -39,7 +42,7 @@ export async function openJwe(jwe: string, key: Buffer, typ: string): Promise<Bu
       ? Buffer.from(plaintext.buffer, plaintext.byteOffset, plaintext.length)
       : null;
   } catch (error) {
-    if (error instanceof errors.JOSEError) return null;
+    if (error instanceof JOSEError) return null;
     throw error;
   }
 }

@@ -11,7 +11,6 @@ import { schemaFile } from '../../src/config/shape.ts';
 import { parseSize } from '../../src/config/size.ts';
 import { limits } from '../../src/limits.ts';
 import { packageRoot } from '../../src/paths.ts';
-import { compileSchema } from '../../src/schema.ts';
 
 interface Schema {
   readonly title?: string;
@@ -25,12 +24,13 @@ interface Schema {
   readonly $defs: Readonly<Record<string, Schema>>;
 }
 
+const ajv = new Ajv2020({ allowUnionTypes: true });
 const root = JSON.parse(readFileSync(schemaFile, 'utf8')) as Schema;
 
 describe('config.schema.json', () => {
   it('is a valid JSON Schema', () => {
-    assert.equal(new Ajv2020({ allowUnionTypes: true }).validateSchema(root), true);
-    assert.deepEqual(compileSchema(root)({ version: 1 }), []);
+    assert.equal(ajv.validateSchema(root), true);
+    assert.equal(ajv.validate(root, { version: 1 }), true);
   });
 
   it('describes every property, and its examples and defaults fit', () => {
@@ -40,12 +40,12 @@ describe('config.schema.json', () => {
         const target = root.$defs[property.$ref?.replace('#/$defs/', '') ?? ''];
         assert(property.description ?? target?.description, `${path}.${name} has no description`);
         assert(property.title ?? target?.title, `${path}.${name} has no title to build errors with`);
-        const check = compileSchema({ ...property, $defs: root.$defs });
+        const check = ajv.compile({ ...property, $defs: root.$defs });
         for (const example of [
           ...(property.examples ?? []),
           ...('default' in property ? [property.default] : []),
         ])
-          assert.deepEqual(check(example), [], `${path}.${name}: ${JSON.stringify(example)}`);
+          assert.equal(check(example), true, `${path}.${name}: ${JSON.stringify(example)}`);
         visit(`${path}.${name}`, property);
       }
       if (schema.items) visit(`${path}[]`, schema.items);

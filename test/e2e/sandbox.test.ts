@@ -1,7 +1,7 @@
 /** An agent in a sandbox is started, signalled and ended like one without; and nothing of it stays. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { mainFile } from '../../src/cli/main-file.ts';
@@ -134,7 +134,7 @@ for (const by of mechanisms)
   });
 
 describe('what cannot be had is refused', { concurrency: 2 }, () => {
-  test('a home directory as project; --rw of what is ours; a link of the agent out of its project', async (t) => {
+  test('a home directory as project; --rw of what is ours; links out of the project; what is not the agent’s', async (t) => {
     if (!canSandbox(t, 'landlock')) return;
     const home = new SandboxHome(t, 'landlock');
     await home.up();
@@ -150,6 +150,12 @@ describe('what cannot be had is refused', { concurrency: 2 }, () => {
     assert.equal((await home.shell('ln -s "$HOME" out')).code, 0);
     const link = await home.shell('echo started', ['--rw', 'out']);
     assert.match(link.stderr, /--rw: expected no link that leads out of the project/);
+    writeFileSync(join(home.directory, '.claude.json'), '{"mine":true}', { mode: 0o600 });
+    home.own();
+    const own =
+      'cd "$CLAUDE_CONFIG_DIR"; cat .claude.json; echo {} > new && mv new .claude.json && cat .claude.json; echo';
+    const state = await home.shell(`${own}; test -w ~/.claude.json || echo kept`, ['--agent', 'claude']);
+    assert.equal(state.stdout, '{"mine":true}{}\n\nkept\n', state.stderr);
     const told = await home.shell('touch here && echo wrote', ['--rw', home.project]);
     assert.deepEqual([told.code, told.stdout], [0, 'wrote\n'], told.stderr);
     assert.ok(existsSync(join(home.project, 'here')));

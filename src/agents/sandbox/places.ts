@@ -1,5 +1,14 @@
 /** The rules of one agent's view, from what its user wants and what is there. */
-import { accessSync, constants, lstatSync, mkdirSync, realpathSync, statSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { credentialRefs } from '../../config/credentials.ts';
 import type { Config } from '../../config/types.ts';
@@ -161,20 +170,21 @@ function checkDirectory({ home, directory, own }: Around, told: readonly PathRul
   );
 }
 
+function copyOnce(from: string, to: string): void {
+  if (lstatSync(to, { throwIfNoEntry: false }) !== undefined || find(from)?.kind !== 'file') return;
+  writeFileSync(to, readFileSync(from), { mode: 0o600, flag: 'wx' });
+}
+
 function profileRules(
-  { directories, files, moved }: AgentProfile,
+  { directories, copies, moved }: AgentProfile,
   home: string,
   env: Environment,
 ): PathRule[] {
   for (const name of directories) mkdirSync(join(home, name), { recursive: true, mode: 0o700 });
-  for (const [name, text] of Object.entries(files)) {
-    const path = join(home, name);
-    if (lstatSync(path, { throwIfNoEntry: false }) === undefined)
-      writeFileSync(path, text, { mode: 0o600, flag: 'wx' });
-  }
+  for (const [to, from] of Object.entries(copies)) copyOnce(join(home, from), join(home, to));
   const elsewhere = moved.flatMap((name) => env[name] ?? []).filter(isAbsolute);
-  return [...[...directories, ...Object.keys(files)].map((name) => join(home, name)), ...elsewhere].flatMap(
-    (path) => rule(path, 'write', 'default'),
+  return [...directories.map((name) => join(home, name)), ...elsewhere].flatMap((path) =>
+    rule(path, 'write', 'default'),
   );
 }
 

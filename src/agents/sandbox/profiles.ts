@@ -6,18 +6,21 @@ export interface AgentProfile {
   readonly name: string;
   /** Its own state, below the home directory: writable. Missing directories are made. */
   readonly directories: readonly string[];
-  /** The same for files; a missing one is made with this content. */
-  readonly files: Readonly<Record<string, string>>;
   /** Variables that name another directory for its state. */
   readonly moved: readonly string[];
+  /** Variables that it gets unless it has them: a directory below the home directory. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** Files that are made, if they are missing, as copies of others: in the home directory they could not be replaced. */
+  readonly copies: Readonly<Record<string, string>>;
   /** Globs over variables of its own that `run` hands to it, unless they hold a configured secret. */
   readonly env: readonly string[];
 }
 
-const none: AgentProfile = { name: 'none', directories: [], files: {}, moved: [], env: [] };
+const none: AgentProfile = { name: 'none', directories: [], moved: [], variables: {}, copies: {}, env: [] };
 
 const profiles: readonly AgentProfile[] = [
   {
+    ...none,
     name: 'claude',
     directories: [
       '.claude',
@@ -26,17 +29,17 @@ const profiles: readonly AgentProfile[] = [
       '.local/share/claude',
       '.local/state/claude',
     ],
-    files: { '.claude.json': '{}\n' },
     moved: ['CLAUDE_CONFIG_DIR'],
+    variables: { CLAUDE_CONFIG_DIR: '.claude' },
+    copies: { '.claude/.claude.json': '.claude.json' },
     env: ['ANTHROPIC_*', 'CLAUDE_*'],
   },
-  { name: 'codex', directories: ['.codex'], files: {}, moved: ['CODEX_HOME'], env: ['OPENAI_*', 'CODEX_*'] },
-  { name: 'gemini', directories: ['.gemini'], files: {}, moved: [], env: ['GEMINI_*', 'GOOGLE_*'] },
+  { ...none, name: 'codex', directories: ['.codex'], moved: ['CODEX_HOME'], env: ['OPENAI_*', 'CODEX_*'] },
+  { ...none, name: 'gemini', directories: ['.gemini'], env: ['GEMINI_*', 'GOOGLE_*'] },
   {
+    ...none,
     name: 'opencode',
     directories: ['.config/opencode', '.local/share/opencode', '.local/state/opencode', '.cache/opencode'],
-    files: {},
-    moved: [],
     env: ['OPENCODE_*'],
   },
 ];

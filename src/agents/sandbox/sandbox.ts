@@ -96,6 +96,12 @@ function orphans(): number[] {
   return adopted.flatMap(([pid]) => [pid, ...descendants(pid)]);
 }
 
+function variablesOf({ env, profile, callerEnv }: SandboxedAgent): Record<string, string> {
+  const home = homeDirectory(callerEnv);
+  const own = Object.entries(profile.variables).map(([name, path]) => [name, join(home, path)] as const);
+  return { ...Object.fromEntries(own), ...env };
+}
+
 function viewFor(agent: SandboxedAgent, mechanism: Mechanism): { view: View; runtime: string } {
   const bubblewrap = mechanism === 'bubblewrap';
   const runtime = bubblewrap
@@ -153,12 +159,12 @@ class LaunchedSandbox implements Sandbox {
     if (this.mechanism === 'bubblewrap' && bubblewrap.works) {
       const terminal = [process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY);
       const options = bubblewrapOptions(bubblewrap.flags, { view, directory: common.directory, terminal });
-      const env = sandboxEnvironment(agent.env, { runtime, tmp: '/tmp' });
+      const env = sandboxEnvironment(variablesOf(agent), { runtime, tmp: '/tmp' });
       const { program } = bubblewrap;
       const starter = starterFor(file, bubblewrap.starter);
       return { by: 'bubblewrap', program, options, starter, env, ...common };
     }
-    const env = sandboxEnvironment(agent.env, { runtime, tmp: runtime });
+    const env = sandboxEnvironment(variablesOf(agent), { runtime, tmp: runtime });
     return { by: 'landlock', rules: fileRules(view, directoryEntries), env, ...common };
   }
 

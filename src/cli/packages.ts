@@ -30,10 +30,20 @@ export async function installIfNeeded(
   else await install(spec, say);
 }
 
-/** Before a daemon is started: it installs nothing itself. What has changed on disk is left to the daemon to refuse. */
+/**
+ * Before a daemon is started: it installs nothing itself. What cannot be had now, or has changed on disk, is left to the
+ * daemon to refuse: the other upstreams work without it.
+ */
 export async function installMissing(config: Config, say: (line: string) => void): Promise<void> {
-  for (const { lifecycle, package: spec } of packagedUpstreams(config.upstreams.values()))
-    if (lifecycle !== 'disabled' && !isInstalled(spec)) await install(spec, say);
+  for (const { name, lifecycle, package: spec } of packagedUpstreams(config.upstreams.values())) {
+    if (lifecycle === 'disabled' || isInstalled(spec)) continue;
+    try {
+      await install(spec, say);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      say(`upstream ${name} will not work: ${error.message}`);
+    }
+  }
 }
 
 /** A secret is bound to the files of its upstream, so they have to be there. */

@@ -6,7 +6,8 @@ import { callTool, HttpClient, handshake, LineClient, type Message, textOf } fro
 import { bearer, eventually, portOf, sharedDaemon, socketOf } from '../support/daemon.ts';
 import { fixtureServer } from '../support/servers.ts';
 
-const faces = fixtureServer('many-faces');
+/** Its pid is the one that it knows. */
+const faces = { ...fixtureServer('many-faces'), hardening: 'process' };
 
 interface Ends {
   after(end: () => void): void;

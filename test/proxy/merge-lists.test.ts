@@ -9,7 +9,8 @@ import { callTool, HttpClient, handshake, LineClient, type Message } from '../su
 import { bearer, portOf, socketOf, startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { fixtureServer } from '../support/servers.ts';
 
-const faces = fixtureServer('many-faces');
+/** Its pid is the one that it knows. */
+const faces = { ...fixtureServer('many-faces'), hardening: 'process' };
 const chatty = fixtureServer('chatty');
 
 async function connect(t: TestContext, daemon: TestDaemon): Promise<LineClient> {

@@ -15,7 +15,8 @@ import {
 import { bearer, portOf, sharedDaemon, socketOf } from '../support/daemon.ts';
 import { everythingServer, fixtureServer } from '../support/servers.ts';
 
-const faces = fixtureServer('many-faces');
+/** Its pid is the one that it knows. */
+const faces = { ...fixtureServer('many-faces'), hardening: 'process' };
 
 /** One member of a list result, by another of its members. */
 function entry(response: Message, member: string, key: string, value: string): Fields {

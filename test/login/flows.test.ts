@@ -219,6 +219,14 @@ test('a login goes only to the upstreams that were configured to use it when it 
       upstreams: { notes: own, thief: { url: elsewhere.href, era: 'legacy', bearer: 'oauth:notes' } },
     },
   });
+  const all = await LineClient.upgrade(socketOf(await daemon.newSession()), '/mcp');
+  ends.push(async () => all.close());
+  await handshake(all);
+  assert.deepEqual((await call(all, 'notes__echo')).error?.data, {
+    ostiary: 'credential_unavailable',
+    command: 'ostiary auth login notes',
+  });
+
   // Somebody logged in when there was no thief.
   const before = new Home(t);
   before.configure({ notes: own });

@@ -121,7 +121,11 @@ export class Member {
     const welcome = isRefusal(answer) ? answer.reason : readWelcome(answer);
     this.#starting = null;
     if (typeof welcome === 'string') {
-      const refusal = refuse('upstream_unavailable', `upstream ${this.name} is down: ${welcome}`);
+      // What a person can mend keeps its code and the command.
+      const mendable = isRefusal(answer) && answer.refused === 'credential_unavailable';
+      const refusal = mendable
+        ? answer
+        : refuse('upstream_unavailable', `upstream ${this.name} is down: ${welcome}`);
       this.#down = { refusal, at: performance.now() };
       this.#ports.problem(welcome);
       return false;

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { type Caller, type Claim, type Peer, type Session, Sessions } from '../../src/auth/session.ts';
 import { isRefusal, type Refusal, type RefusalCode } from '../../src/errors.ts';
 import { limits } from '../../src/limits.ts';
+import type { Enclosure } from '../../src/os/index.ts';
 
 const peer = (uid: number, via: Peer['via'] = 'tcp'): Peer => ({ uid, pid: null, via });
 const token = (value: string | null): Claim => ({ by: 'token', authorization: [`Bearer ${value}`] });
@@ -168,4 +169,45 @@ test('B5: a uid is known while it has a session', () => {
   assert.equal(sessions.knowsUid(1001), false);
   sessions.end(session.id, 'x');
   assert.equal(sessions.knowsUid(1000), false);
+});
+
+test('B4: a bound session is refused from outside, each peer is judged once, and its end lets go', () => {
+  const { sessions, open } = setUp();
+  const session = open();
+  const tokens = token(sessions.mintToken(session.id));
+  let closed = 0;
+  const enclosure: Enclosure = {
+    kind: 'pid-namespace',
+    id: 4711,
+    hasProcess: () => true,
+    hasSocket: () => true,
+    close: () => closed++,
+  };
+  const asked: boolean[] = [];
+  const placed = (inside: boolean): Peer => ({
+    ...peer(1000),
+    isWithin: (which) => {
+      assert.equal(which, enclosure);
+      asked.push(inside);
+      return inside;
+    },
+  });
+  const [insider, thief] = [placed(true), placed(false)];
+  assert.ok(!isRefusal(sessions.identify(thief, tokens)), 'bound to the uid alone so far');
+  assert.deepEqual(sessions.list()[0]?.binding, { kind: 'uid' });
+  assert.equal(sessions.bind(session.id, enclosure), undefined);
+  assert.deepEqual(sessions.list()[0]?.binding, { kind: 'pid-namespace', id: 4711 });
+  for (const claim of [tokens, socket(session), tokens]) {
+    assert.ok(!isRefusal(sessions.identify(insider, claim)));
+    refused(sessions.identify(thief, claim), 'outside_binding');
+    refused(sessions.identify(peer(1000), claim), 'outside_binding');
+    assert.equal(sessions.claimed(claim), session);
+  }
+  assert.deepEqual(asked, [true, false]);
+  assert.equal(sessions.admits(session.id, thief), false);
+  refused(sessions.bind(session.id, enclosure) as Refusal, 'bad_message');
+  refused(sessions.bind('none', enclosure) as Refusal, 'not_found');
+  sessions.end(session.id, 'over');
+  assert.equal(closed, 1);
+  refused(sessions.identify(insider, tokens), 'unauthenticated');
 });

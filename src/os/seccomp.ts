@@ -77,7 +77,6 @@ const numbers = {
 /** The same number everywhere since 5.1. */
 const commonNumbers = {
   io_uring_setup: 425,
-  io_uring_enter: 426,
   io_uring_register: 427,
   open_tree: 428,
   move_mount: 429,
@@ -115,7 +114,10 @@ export function syscallNumber(name: Named): number | null {
   return known === null ? null : { ...numbers[known], ...commonNumbers }[name];
 }
 
-/** Reaching into other processes, kernel keys, interfaces that go round the filter, and mounts. */
+/**
+ * Reaching into other processes, kernel keys, interfaces that go round the filter, and mounts. Of io_uring the making of
+ * a ring is enough: libuv in the launcher has one by then, and ends the process that may not use it any more.
+ */
 const refused: readonly Named[] = [
   'ptrace',
   'process_vm_readv',
@@ -126,7 +128,6 @@ const refused: readonly Named[] = [
   'add_key',
   'request_key',
   'io_uring_setup',
-  'io_uring_enter',
   'io_uring_register',
   'bpf',
   'perf_event_open',

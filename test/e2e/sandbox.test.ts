@@ -154,7 +154,7 @@ describe('what cannot be had is refused', { concurrency: 2 }, () => {
     home.own();
     const own =
       'cd "$CLAUDE_CONFIG_DIR"; cat .claude.json; echo {} > new && mv new .claude.json && cat .claude.json; echo';
-    const state = await home.shell(`${own}; test -w ~/.claude.json || echo kept`, ['--agent', 'claude']);
+    const state = await home.shell(`${own}; (: >> ~/.claude.json) || echo kept`, ['--agent', 'claude']);
     assert.equal(state.stdout, '{"mine":true}{}\n\nkept\n', state.stderr);
     const told = await home.shell('touch here && echo wrote', ['--rw', home.project]);
     assert.deepEqual([told.code, told.stdout], [0, 'wrote\n'], told.stderr);

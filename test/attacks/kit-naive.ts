@@ -118,6 +118,8 @@ const kit = spawn(process.execPath, [kitFile], {
   stdio: ['pipe', 'pipe', 'inherit'],
 });
 
+const notTried = [{ what: 'itself', outcome: 'skipped', why: 'not tried', sightings: [] }] as const;
+
 const { results, whole } = await driveKit(
   { stdin: kit.stdin as Writable, stdout: kit.stdout as Readable },
   brief,
@@ -134,9 +136,8 @@ const { results, whole } = await driveKit(
       spawnSync(process.execPath, ['-e', 'require("commander")'], { cwd: places.project });
       return { ran: ground.ran() };
     },
-    stranger: async () => ({
-      attempts: [{ what: 'another user', outcome: 'skipped', why: 'not asked for', sightings: [] }],
-    }),
+    stranger: async () => ({ attempts: notTried }),
+    upstream: async () => ({ attempts: notTried }),
   },
 );
 for (const proxy of proxies) {

@@ -2,7 +2,7 @@
  * The attack kit at each level, as an ordinary user with a real Secret Service, and against a naive proxy. What comes out
  * is the table of SECURITY.md.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -35,6 +35,17 @@ function ordinaryUid(): number | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const uids = readFileSync('/etc/passwd', 'utf8').split('\n');
   return uids.map((line) => Number(line.split(':')[2])).find((uid) => uid > 0 && uid < 65534);
+}
+
+const hasSetpriv = spawnSync('setpriv', ['--version']).error === undefined;
+
+/** People are in several groups, and upstreams have namespaces of their own only then. */
+export const severalGroups = process.getuid?.() === 0 ? hasSetpriv : new Set(process.getgroups?.()).size > 1;
+
+/** The command that becomes this user, in a second group as well. */
+function becoming(uid: number): string[] {
+  const groups = `${uid},${uid + 1}`;
+  return hasSetpriv ? ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, `--groups=${groups}`] : [];
 }
 
 /** A home where homes are: `/tmp` would be hidden from the agent for being `/tmp`. */
@@ -85,11 +96,12 @@ export class Attacked {
 
   async #run(program: readonly string[], uid: number | undefined): Promise<KitRun> {
     const home = makeHome(this.#ends, uid);
-    const child = spawn(process.execPath, program, {
+    const [command, ...args] = [...(uid === undefined ? [] : becoming(uid)), process.execPath, ...program];
+    const child = spawn(command as string, args, {
       cwd: '/',
       env: { PATH: '/usr/local/bin:/usr/bin:/bin', ...home, ...this.#bus },
       stdio: ['ignore', 'pipe', 'pipe'],
-      ...(uid !== undefined && { uid, gid: uid }),
+      ...(uid !== undefined && becoming(uid).length === 0 && { uid, gid: uid }),
     });
     const { code, stdout, stderr } = await finished(child);
     const report = stdout.startsWith('{') ? (JSON.parse(stdout) as KitReport) : null;

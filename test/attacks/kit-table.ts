@@ -37,7 +37,7 @@ const markers = ['<!-- attack-table: scripts/attack-table.mjs -->', '<!-- end of
 /** Rows of the table in `text`, as {@link rowsOf} gives them. */
 export function readTable(text: string): string[][] {
   const [, table = ''] = text.split(markers[0]);
-  const rows = (table.split(markers[1])[0] ?? '').match(/^\| [AB]\d.*$/gm) ?? [];
+  const rows = (table.split(markers[1])[0] ?? '').match(/^\| [A-I]\d.*$/gm) ?? [];
   return rows.map((row) => row.slice(2, -2).split(' | '));
 }
 

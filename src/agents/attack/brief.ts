@@ -85,8 +85,9 @@ export interface AttackResult {
  * What the kit asks of the trusted side. `victims`: a fresh session whose processes may be killed. `starts`: start
  * upstreams, many times. `inspect`: which of the guarded places have changed. `use`: be the user, who runs the next
  * command; which planted programs ran? `stranger`: what does another user get?
+ * `upstream`: what does an upstream get of the others?
  */
-export type Question = 'victims' | 'starts' | 'inspect' | 'use' | 'stranger';
+export type Question = 'victims' | 'starts' | 'inspect' | 'use' | 'stranger' | 'upstream';
 
 export interface Answers {
   readonly victims: { readonly targets: readonly Target[] };
@@ -94,6 +95,7 @@ export interface Answers {
   readonly inspect: { readonly changed: readonly string[] };
   readonly use: { readonly ran: readonly string[] };
   readonly stranger: { readonly attempts: readonly Attempt[] };
+  readonly upstream: { readonly attempts: readonly Attempt[] };
 }
 
 export type FromKit =

@@ -14,7 +14,7 @@ export interface AttackOptions {
 
 function wanted({ only }: AttackOptions): string[] {
   const numbers = (only ?? '').split(',').filter((number) => number !== '');
-  const wrong = numbers.find((number) => !/^[AB]\d{1,2}$/.test(number));
+  const wrong = numbers.find((number) => !/^[A-I]\d{1,2}$/.test(number));
   if (wrong === undefined) return numbers;
   throw new Failure('usage', '--only: expected numbers of attacks', { hint: 'such as --only A1,A11' });
 }

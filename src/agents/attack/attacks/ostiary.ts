@@ -1,4 +1,4 @@
-/** A16: being the user towards ostiary. A17: not being the user. B7: the control plane. */
+/** A16: being the user towards ostiary. A17: being another. B7: the control plane. F6: being an upstream. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
@@ -120,5 +120,11 @@ export const ownCommands: readonly Attack[] = [
     name: 'stranger',
     alone: true,
     run: async ({ ask }) => (await ask('stranger')).attempts,
+  },
+  {
+    number: 'F6',
+    name: 'upstream',
+    alone: true,
+    run: async ({ ask }) => (await ask('upstream')).attempts,
   },
 ];

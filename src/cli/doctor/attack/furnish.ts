@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Places } from '../../../agents/attack/brief.ts';
 import { loadConfig } from '../../../config/load.ts';
 import { Secret } from '../../../credentials/secret.ts';
@@ -12,10 +13,11 @@ import { bindingsFor } from '../../binding.ts';
 import type { Canaries } from './canaries.ts';
 import type { Ground } from './ground.ts';
 
+/** An upstream that means harm. */
+const spy = fileURLToPath(new URL('../../../agents/attack/spy.js', import.meta.url));
+
 /** A variable of a job, as in CI: `env:` hands it to ostiary. */
 export const jobVariable = 'ATTACKED_JOB_TOKEN';
-
-export const nodeUpstreams: readonly string[] = ['node', 'pipe'];
 
 /** An MCP server over HTTP that knows whoever has the bearer token. */
 export async function bearerServer(token: string): Promise<Server> {
@@ -54,6 +56,7 @@ function configuration({ programs, plain }: Places, port: number): object {
       },
       pipe: { command: 'node', args: [script], fds: { PIPE_FD: 'vault:pipe' } },
       script: { command: join(programs, 'server.sh'), secrets: { SCRIPT_TOKEN: 'vault:script' } },
+      spy: { command: 'node', args: [spy] },
       http: { url: `http://127.0.0.1:${port}/mcp`, bearer: 'vault:http' },
     },
   };

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import type { Attempt, Brief } from '../../../agents/attack/brief.ts';
 import { sealedForSpawn } from '../../../environment.ts';
-import { driveKit, kitFile } from './drive.ts';
+import { attemptsOf, driveKit, kitFile } from './drive.ts';
 
 /** `nobody`, by custom. */
 const nobody = 65534;
@@ -41,10 +41,17 @@ export async function attackAsStranger(brief: Brief | null): Promise<readonly At
     stdio: ['pipe', 'pipe', 'ignore'],
     ...found.as,
   });
-  const refuse = async (): Promise<never> => {
+  const refused = async (): Promise<never> => {
     throw new Error('a stranger has nothing to ask for');
   };
-  const trusted = { victims: refuse, starts: refuse, inspect: refuse, use: refuse, stranger: refuse };
+  const trusted = {
+    victims: refused,
+    starts: refused,
+    inspect: refused,
+    use: refused,
+    stranger: refused,
+    upstream: refused,
+  };
   kit.on('error', () => {});
   const { results, whole } = await driveKit(
     { stdin: kit.stdin as Writable, stdout: kit.stdout as Readable },
@@ -53,7 +60,5 @@ export async function attackAsStranger(brief: Brief | null): Promise<readonly At
     trusted,
   );
   if (!whole) return skipped(`another user cannot run ${kitFile}`);
-  return results.flatMap(({ attack, attempts }) =>
-    attempts.map((attempt) => ({ ...attempt, what: `${attack}: ${attempt.what}` })),
-  );
+  return attemptsOf(results);
 }

@@ -19,6 +19,7 @@ const titles: Readonly<Record<string, string>> = {
   A17: 'all of this as another user',
   A18: 'environment of the job',
   B7: 'control plane by the agent plane',
+  F6: 'an upstream against the others',
 };
 
 export function titleOf(attack: string): string {

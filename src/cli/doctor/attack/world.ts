@@ -9,7 +9,8 @@ import type { Server } from 'node:http';
 import { basename, dirname, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AttackResult, Brief, Target } from '../../../agents/attack/brief.ts';
+import type { AttackResult, Attempt, Brief, Target } from '../../../agents/attack/brief.ts';
+import type { Order } from '../../../agents/attack/conduct.ts';
 import { busAddress } from '../../../credentials/keychain/bus-address.ts';
 import { type Environment, sealedForSpawn } from '../../../environment.ts';
 import { Failure } from '../../../errors.ts';
@@ -18,7 +19,7 @@ import { ControlClient } from '../../control.ts';
 import { mainFile } from '../../main-file.ts';
 import { McpClient } from '../../mcp-client.ts';
 import { Canaries } from './canaries.ts';
-import { driveKit, kitFile } from './drive.ts';
+import { attemptsOf, driveKit, kitFile } from './drive.ts';
 import { bearerServer, furnish, isNode, jobVariable } from './furnish.ts';
 import { Ground } from './ground.ts';
 import { descendantsOf, describeProcess, type Process } from './process-table.ts';
@@ -138,6 +139,7 @@ export class World {
     isolation: readonly string[],
     only: readonly string[],
   ): Promise<WorldReport> {
+    if (this.#interrupted) throw this.#failed('');
     const run = [process.execPath, mainFile, 'run', ...isolation, '--', process.execPath, kitFile];
     const shell = spawn('/bin/sh', ['-c', job, 'job', ...run], {
       cwd: this.#ground.places.project,
@@ -165,6 +167,7 @@ export class World {
             await this.#useAgain();
             return { ran: this.#ground.ran() };
           },
+          upstream: async () => ({ attempts: await this.#attackAsUpstream() }),
           stranger: async () => ({ attempts: await attackAsStranger(this.#briefed) }),
         },
       );
@@ -227,7 +230,9 @@ export class World {
     ];
   }
 
-  async #connect(upstream: string): Promise<{ readonly end: () => Promise<void> }> {
+  async #connect(
+    upstream: string,
+  ): Promise<{ readonly client: McpClient; readonly end: () => Promise<void> }> {
     const control = this.#control as ControlClient;
     const { id, socket } = await control.openSession({
       profile: 'default',
@@ -239,6 +244,7 @@ export class World {
     await client.initialize();
     this.#clients.push(client);
     return {
+      client,
       end: async () => {
         await client.close();
         await control.endSession(id);
@@ -274,6 +280,16 @@ export class World {
       await Promise.all(connected.map(({ end }) => end()));
     }
     return { starts };
+  }
+
+  /** F6: what the user's own upstreams could do to each other. */
+  async #attackAsUpstream(): Promise<Attempt[]> {
+    const { client, end } = await this.#connect('spy');
+    const order: Order = { brief: this.#briefed as Brief, only: ['A1', 'A2', 'A3', 'A4'] };
+    const params = { name: 'attack', arguments: order };
+    const { content } = await client.request<{ content: { text: string }[] }>('tools/call', params);
+    await end();
+    return attemptsOf(JSON.parse(content[0]?.text ?? '[]') as AttackResult[]);
   }
 
   /** The user's next command, from the project, with an upstream started anew. */

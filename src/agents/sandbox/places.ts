@@ -1,14 +1,5 @@
 /** The rules of one agent's view, from what its user wants and what is there. */
-import {
-  accessSync,
-  constants,
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  realpathSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { credentialRefs } from '../../config/credentials.ts';
 import type { Config } from '../../config/types.ts';
@@ -188,18 +179,24 @@ function profileRules(
   );
 }
 
+/** By its mode alone: root has no capabilities in the sandbox, where access(2) says that it may everything. */
+function granted(path: string, right: 'enter' | 'connect'): boolean {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return false;
+  const bit = right === 'enter' ? 0o1 : 0o2;
+  if (stats.uid === process.getuid?.()) return (stats.mode & (bit << 6)) !== 0;
+  const inGroup = process.getgid?.() === stats.gid || process.getgroups?.().includes(stats.gid) === true;
+  return (stats.mode & (inGroup ? bit << 3 : bit)) !== 0;
+}
+
+function canEnter(directory: string): boolean {
+  return directory === '/' || (canEnter(dirname(directory)) && granted(directory, 'enter'));
+}
+
 /** Sockets of others that this user may connect to. */
 function socketRules(sessionDirectory: string): PathRule[] {
-  const ours = (path: string): boolean => {
-    try {
-      accessSync(path, constants.W_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  };
   return listeningSockets()
-    .filter(ours)
+    .filter((path) => canEnter(dirname(path)) && granted(path, 'connect'))
     .flatMap((path) => rule(path, 'hidden', 'default'))
     .filter(({ path }) => !isWithin(path, sessionDirectory));
 }

@@ -4,7 +4,6 @@ import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { mainFile } from '../../src/cli/main-file.ts';
 import { packageRoot } from '../../src/paths.ts';
 import { finished, Home } from '../e2e/home.ts';
 import { canary, scanForLeaks } from '../support/leaks.ts';
@@ -73,9 +72,8 @@ test('demo: an installed package shows it with the server that it ships', async 
   const manifest = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as {
     dependencies: Record<string, string>;
   };
-  for (const name of ['package.json', 'config.schema.json', 'examples'])
+  for (const name of ['package.json', 'config.schema.json', 'dist', 'examples'])
     cpSync(join(packageRoot, name), join(place, name), { recursive: true });
-  cpSync(dirname(mainFile), join(place, 'dist'), { recursive: true });
   for (const name of Object.keys(manifest.dependencies)) {
     const link = join(place, 'node_modules', name);
     mkdirSync(dirname(link), { recursive: true });

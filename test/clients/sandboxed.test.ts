@@ -83,6 +83,7 @@ describe('A1 A11 real agents in the sandbox of run list and call, and never see 
         const { code, stdout, stderr } = await home.ostiary(
           [
             'run',
+            ...['--config', home.config],
             ...['--isolation', isolation],
             ...['--agent', client.name],
             ...passed,
@@ -94,6 +95,9 @@ describe('A1 A11 real agents in the sandbox of run list and call, and never see 
             cwd: work,
             env: {
               HOME: own,
+              // The agent's, too: its own are below its home directory.
+              XDG_CONFIG_HOME: undefined,
+              XDG_STATE_HOME: undefined,
               PATH: `${bin}:${dirname(process.execPath)}:/usr/local/bin:/usr/bin:/bin`,
               ...variables,
             },

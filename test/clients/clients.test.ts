@@ -1,37 +1,18 @@
 /**
- * The matrix of real clients, as far as `sandboxed.test.ts` leaves any of it: there each starts in the sandbox of `run`.
- * All of it, with the inspector's eras: `node test/clients/matrix.mjs`.
+ * What the matrix of real clients rests on; the clients themselves are started in `sandboxed.test.ts`. The whole matrix, which
+ * needs minutes: `node test/clients/matrix.mjs`.
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { packageRoot } from '../../src/paths.ts';
 import { LineClient } from '../support/line-client.ts';
 import { initializeParams } from '../support/mcp.ts';
 import { clients } from './clients.ts';
-import { Bench, cases } from './matrix.ts';
 import { type Fact, negotiated, toolsListed, wasCalled } from './wire.ts';
-
-describe('real clients connect, list and call, and never see the secret', () => {
-  let bench: Bench | undefined;
-  before(async () => {
-    bench = await Bench.start();
-  });
-  after(() => bench?.stop());
-
-  const left = [clients.gemini, clients.opencode];
-  for (const row of cases.filter(({ client, transport }) => left.includes(client) && transport === 'http'))
-    test(`${row.client.name} by ${row.transport}`, async (t) => {
-      assert(bench !== undefined);
-      const result = await bench.run(row);
-      if (result.status === 'skipped') return t.skip(`skipped: ${result.why}`);
-      assert.equal(result.status, 'passed', result.why);
-      t.diagnostic(`${result.version}: ${JSON.stringify(result.negotiation)}`);
-    });
-});
 
 test('docs/clients.md names the versions that are installed', () => {
   const page = readFileSync(join(packageRoot, 'docs', 'clients.md'), 'utf8');

@@ -2,7 +2,10 @@
  * The official conformance suite against our fixture, direct and through ostiary: no check that passes direct may fail
  * through us.
  *
- *     node test/conformance/run.mjs [--requirements 2025-11-25|2026-07-28|both] [--upstream stdio|http|both] [--json FILE]
+ *     node test/conformance/run.mjs [--requirements 2025-11-25|2026-07-28|both] [--upstream stdio|http|both] [--through]
+ *       [--json FILE]
+ *
+ * `--through` leaves out the run without ostiary: then no check may fail at all, for direct none does.
  *
  * Needs a build. Exit codes: 0 no difference; 1 a difference, or the fixture itself fails; 2 usage; 3 no suite.
  */
@@ -29,7 +32,12 @@ function options() {
   let values;
   try {
     ({ values } = parseArgs({
-      options: { requirements: either, upstream: either, json: { type: 'string' } },
+      options: {
+        requirements: either,
+        upstream: either,
+        through: { type: 'boolean' },
+        json: { type: 'string' },
+      },
     }));
   } catch ({ message }) {
     usage(message);
@@ -39,7 +47,12 @@ function options() {
     if (choices[name].includes(values[name])) return [values[name]];
     return usage(`--${name}: expected ${choices[name].join(', ')} or both`);
   };
-  return { revisions: chosen('requirements'), upstreams: chosen('upstream'), json: values.json };
+  return {
+    revisions: chosen('requirements'),
+    upstreams: chosen('upstream'),
+    direct: values.through !== true,
+    json: values.json,
+  };
 }
 
 /** What the upstream holds; it may be in nothing that the suite saw. */
@@ -103,10 +116,10 @@ function describe({ scenario, check, now, message }) {
 }
 
 /** One revision on all legs; prints as it goes. What can be kept of it as JSON. */
-async function judge(suite, revision, upstreams) {
+async function judge(suite, revision, { upstreams, direct }) {
   const runs = {};
   const problems = [];
-  for (const name of ['direct', ...upstreams]) {
+  for (const name of [...(direct ? ['direct'] : []), ...upstreams]) {
     console.error(`conformance: ${revision} ${name}`);
     try {
       runs[name] = await leg(suite, revision, ...legs[name]);
@@ -116,10 +129,14 @@ async function judge(suite, revision, upstreams) {
   }
   console.log(`\n${revision}\n\n${table(runs)}\n`);
   // What the fixture fails, nobody can lose: it has to pass everything, the extensions too.
-  const failed = counted([...(runs.direct?.scenarios.values() ?? [])].flat(), 'FAILURE');
-  if (failed > 0) problems.push(`direct: the fixture fails ${failed} checks`);
+  for (const name of direct ? ['direct'] : upstreams) {
+    const failed = counted([...(runs[name]?.scenarios.values() ?? [])].flat(), 'FAILURE');
+    if (failed > 0) problems.push(`${name}: ${failed} checks fail`);
+  }
   const diffs = {};
   for (const name of upstreams) {
+    if (runs[name]?.text.includes(credential))
+      problems.push(`${name}: the suite saw the upstream's credential`);
     if (runs.direct === undefined || runs[name] === undefined) continue;
     const diff = compare(runs.direct.scenarios, runs[name].scenarios);
     diffs[name] = diff;
@@ -127,8 +144,6 @@ async function judge(suite, revision, upstreams) {
     for (const entry of diff.lost) console.log(describe(entry));
     if (diff.weaker.length > 0) console.log('neither passed nor failed there:');
     for (const entry of diff.weaker) console.log(describe(entry));
-    if (runs[name].text.includes(credential))
-      problems.push(`${name}: the suite saw the upstream's credential`);
   }
   for (const problem of problems) console.log(problem);
   const checks = (run) => Object.fromEntries(run.scenarios);
@@ -140,7 +155,7 @@ async function judge(suite, revision, upstreams) {
   };
 }
 
-const { revisions, upstreams, json } = options();
+const { revisions, json, ...which } = options();
 const suite = installSuite();
 if ('absent' in suite) {
   console.error(`conformance: ${suite.absent}`);
@@ -148,7 +163,7 @@ if ('absent' in suite) {
 }
 // The children end with their standard input, which is ours; the directories are removed by whoever made them.
 const reports = [];
-for (const revision of revisions) reports.push(await judge(suite, revision, upstreams));
+for (const revision of revisions) reports.push(await judge(suite, revision, which));
 if (json !== undefined) writeFileSync(json, `${JSON.stringify(reports, null, 2)}\n`);
 const clean = reports.every(
   ({ diffs, problems }) =>

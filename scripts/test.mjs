@@ -13,7 +13,7 @@ const files = readdirSync(root, { recursive: true })
   .sort();
 const { status } = spawnSync(
   process.execPath,
-  ['--test', '--test-concurrency=3', '--test-timeout=300000', '--test-reporter=spec', ...files],
+  ['--test', '--test-concurrency=4', '--test-timeout=300000', '--test-reporter=spec', ...files],
   { stdio: 'inherit' },
 );
 process.exit(status ?? 1);

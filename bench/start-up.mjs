@@ -1,6 +1,10 @@
 /**
  * What the sandbox adds to the start of an agent: `ostiary run -- true` by each mechanism, in turns, with a resident daemon.
- * `node bench/start-up.mjs [ROUNDS]`; ordinary users only, for root is no measure of user namespaces.
+ * The floor is the start of a Node that does nothing.
+ *
+ *     node bench/start-up.mjs [ROUNDS]
+ *
+ * Ordinary users only, for root is no measure of user namespaces.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -37,21 +41,27 @@ const ostiary = (...args) => {
 
 try {
   ostiary('up');
-  const times = { none: [], bubblewrap: [], landlock: [] };
+  const times = { node: [], none: [], bubblewrap: [], landlock: [] };
+  const start = (how) =>
+    how === 'node'
+      ? spawnSync(process.execPath, ['-e', '0'], { env, encoding: 'utf8' })
+      : ostiary('run', '--quiet', '--isolation', how, '--', '/bin/true');
   for (let round = 0; round < rounds; round++)
     for (const how of shuffled(Object.keys(times))) {
       const started = performance.now();
-      const { status, stderr } = ostiary('run', '--quiet', '--isolation', how, '--', '/bin/true');
+      const { status, stderr } = start(how);
       if (status !== 0) times[how] = [Number.NaN];
       else times[how].push(performance.now() - started);
       if (status !== 0 && round === 0) console.error(`${how}: ${stderr.trim()}`);
     }
+  const floor = median(times.node);
+  const ms = (value) => `${value.toFixed(0).padStart(5)} ms`;
   for (const [how, all] of Object.entries(times)) {
-    const added = all.map((time, round) => time - times.none[round]);
-    const ms = (value) => `${value.toFixed(0).padStart(5)} ms`;
-    console.log(
-      `${how.padEnd(11)} ${ms(median(all))}  p90 ${ms(quantile(all, 0.9))}  added ${ms(median(added))}`,
-    );
+    const added = median(all.map((time, round) => time - times.none[round]));
+    const sandbox = ['bubblewrap', 'landlock'].includes(how)
+      ? `  added ${ms(added)}, ${(added / floor).toFixed(2)} F`
+      : '';
+    console.log(`${how.padEnd(11)} ${ms(median(all))}  p90 ${ms(quantile(all, 0.9))}${sandbox}`);
   }
 } finally {
   ostiary('down');

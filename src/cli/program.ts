@@ -1,5 +1,6 @@
 /** All commands, and what a wrong command line looks like. */
 import { Command, CommanderError } from 'commander';
+import type { Launcher } from '../agents/sandbox/launcher-process.ts';
 import { exitCodes } from '../errors.ts';
 import { version } from '../paths.ts';
 
@@ -35,8 +36,8 @@ async function liveHead() {
 }
 
 /** Command → what loads it. One command loads only what it needs: a terminal, and an agent, wait for it. */
-const loaders: Readonly<Record<string, () => Promise<Command>>> = {
-  run: async () => (await import('./run.ts')).runCommand(),
+const loaders: Readonly<Record<string, (launcher: Launcher | null) => Promise<Command>>> = {
+  run: async (launcher) => (await import('./run.ts')).runCommand(launcher),
   up: async () => (await import('./up.ts')).upCommand(),
   down: async () => (await import('./lifecycle.ts')).downCommand(),
   status: async () => (await import('./lifecycle.ts')).statusCommand(),
@@ -81,13 +82,22 @@ function everyCommand(command: Command): Command[] {
 }
 
 export async function runProgram(argv: readonly string[]): Promise<void> {
+  const launcher = argv[0] === 'run' ? (await import('./early-launcher.ts')).startEarly(argv.slice(1)) : null;
+  try {
+    await runCommands(argv, launcher);
+  } finally {
+    launcher?.close();
+  }
+}
+
+async function runCommands(argv: readonly string[], launcher: Launcher | null): Promise<void> {
   if (mayHoldSecrets.has(argv[0] ?? '') && !argv.includes('--help')) await hideSecrets();
   const program = new Command('ostiary')
     .description('keeps the door and holds the keys: agents use MCP servers and never hold the credentials')
     .version(version)
     .enablePositionalOptions();
   const wanted = Object.hasOwn(loaders, argv[0] ?? '') ? [argv[0] as string] : Object.keys(loaders);
-  for (const name of wanted) program.addCommand(await (loaders[name] as () => Promise<Command>)());
+  for (const name of wanted) program.addCommand(await (loaders[name] as (typeof loaders)[string])(launcher));
   for (const command of shimCommands()) program.addCommand(command);
   for (const command of everyCommand(program))
     command.exitOverride().configureOutput({

@@ -5,10 +5,11 @@ import { Command, Option } from 'commander';
 import type { AgentExit } from '../agents/launch.ts';
 import { renderMcpConfig } from '../agents/mcp-config.ts';
 import { type Isolation, isolations } from '../agents/sandbox/isolation.ts';
-import type { Launcher } from '../agents/sandbox/launcher-process.ts';
+import { type Launcher, startLauncher } from '../agents/sandbox/launcher-process.ts';
 import { agentNames, profileFor } from '../agents/sandbox/profiles.ts';
-import { openSandbox, type Sandbox, type SandboxedAgent, startLauncher } from '../agents/sandbox/sandbox.ts';
+import { openSandbox, type Sandbox, type SandboxedAgent } from '../agents/sandbox/sandbox.ts';
 import { loadConfig } from '../config/load.ts';
+import type { Config } from '../config/types.ts';
 import { agentEnvironment } from '../environment.ts';
 import { Failure } from '../errors.ts';
 import { Watchdog } from '../os/watchdog.ts';
@@ -98,17 +99,9 @@ function staysBelowUs({ mechanism }: Sandbox, { daemon }: RunOptions): boolean {
   return mechanism === 'bubblewrap' || (mechanism === 'landlock' && daemon === undefined);
 }
 
-async function run(command: string, args: readonly string[], options: RunOptions): Promise<void> {
-  const launcher = startLauncher(options.isolation ?? 'auto');
-  try {
-    await runWith(launcher, command, args, options);
-  } finally {
-    launcher?.close();
-  }
-}
-
-async function runWith(
-  launcher: Launcher | null,
+/** @param early started while this was loaded; `null` when it could not be told yet which one is needed */
+async function run(
+  early: Launcher | null,
   command: string,
   args: readonly string[],
   options: RunOptions,
@@ -118,8 +111,24 @@ async function runWith(
     throw new Failure('config', 'no upstreams are configured', {
       hint: 'ostiary config example prints a starter; ostiary config path says where it goes',
     });
-  const profile = profileFor(command, options.agent);
   const job = await CiJob.prepare(config, options);
+  // Not before the job's secrets are read: the agent gets its standard input from the launcher.
+  const launcher = early ?? startLauncher(options.isolation ?? 'auto');
+  try {
+    await runWith(launcher, { config, job }, command, args, options);
+  } finally {
+    launcher?.close();
+  }
+}
+
+async function runWith(
+  launcher: Launcher | null,
+  { config, job }: { readonly config: Config; readonly job: CiJob | null },
+  command: string,
+  args: readonly string[],
+  options: RunOptions,
+): Promise<void> {
+  const profile = profileFor(command, options.agent);
   const daemon = await (job === null ? findDaemon(options) : job.daemon(config, options));
   const watchdog = Watchdog.start();
   let lease: Lease | null = null;
@@ -187,7 +196,7 @@ function collect(value: string, all: readonly string[]): string[] {
   return [...all, value];
 }
 
-export function runCommand(): Command {
+export function runCommand(early: Launcher | null): Command {
   const command = new Command('run')
     .description('run an agent that uses the upstreams and holds none of their credentials')
     .usage('[options] -- AGENT [ARGUMENT…]')
@@ -222,6 +231,8 @@ export function runCommand(): Command {
     .option('--quiet', 'do not print the isolation level')
     .option(...passphraseFdOption)
     .passThroughOptions()
-    .action(run);
+    .action((command: string, args: readonly string[], options: RunOptions) =>
+      run(early, command, args, options),
+    );
   return addCiOptions(command);
 }

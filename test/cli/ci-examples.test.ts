@@ -27,7 +27,7 @@ function commandsIn(script: string): string[][] {
 
 /** Throws for what the program would refuse. Nothing is run. */
 async function accept([name = '', ...args]: readonly string[]): Promise<Command> {
-  const command = name === 'run' ? runCommand() : name === 'audit' ? auditCommand() : assert.fail(name);
+  const command = name === 'run' ? runCommand(null) : name === 'audit' ? auditCommand() : assert.fail(name);
   let called: Command | undefined;
   const silence = (one: Command): void => {
     one.exitOverride().configureOutput({ writeErr: () => {} });

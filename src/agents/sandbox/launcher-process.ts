@@ -78,3 +78,13 @@ export class Launcher {
     this.#channel.destroy();
   }
 }
+
+/**
+ * Starts the launcher, for {@link openSandbox}: it takes as long as Node takes to start, and some milliseconds, so call it
+ * as early as can be.
+ * @param hint of what will be wished for; what is not is not tried
+ * @returns `null` where no launcher is needed
+ */
+export function startLauncher(hint: Isolation): Launcher | null {
+  return hint === 'none' || process.platform !== 'linux' ? null : new Launcher(hint);
+}

@@ -21,7 +21,7 @@ import {
   type Mechanism,
   noAbilities,
 } from './isolation.ts';
-import { Launcher } from './launcher-process.ts';
+import { type Launcher, startLauncher } from './launcher-process.ts';
 import type { Order } from './orders.ts';
 import { ownDirectories, sandboxView, type Wanted } from './places.ts';
 import { seatbeltCommand } from './seatbelt.ts';
@@ -198,16 +198,6 @@ function plainSandbox(mechanism: 'none' | 'seatbelt'): Sandbox {
     },
     close: () => {},
   };
-}
-
-/**
- * Starts the launcher, for {@link openSandbox}: it takes as long as Node takes to start, and some milliseconds, so call it
- * as early as can be.
- * @param hint of what will be wished for; what is not is not tried
- * @returns `null` where no launcher is needed
- */
-export function startLauncher(hint: Isolation): Launcher | null {
-  return hint === 'none' || process.platform !== 'linux' ? null : new Launcher(hint);
 }
 
 /**

@@ -5,12 +5,13 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync }
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { parseConfig } from '../src/config/load.ts';
 import { exitCodes, type RefusalCode, refuse } from '../src/errors.ts';
 import { packageRoot } from '../src/paths.ts';
 import { refusalResponse, statusOf } from '../src/proxy/wire.ts';
 
-const main = join(packageRoot, 'dist', 'main.js');
+const program = join(packageRoot, 'dist', 'cli', 'program.js');
 
 function read(path: string): string {
   return readFileSync(join(packageRoot, path), 'utf8');
@@ -81,24 +82,33 @@ interface Help {
   readonly text: string;
 }
 
-/** The help of a command and of everything below it, as the built program prints it. */
-function helpBelow(words: readonly string[]): Help[] {
-  const text = execFileSync(process.execPath, [main, ...words, '--help'], {
+/** The help of every command, as the built program prints it; one process for all, since starting Node is slow. */
+function everyHelp(): Help[] {
+  const script = `const { runProgram } = await import(${JSON.stringify(pathToFileURL(program).href)});
+    const write = process.stdout.write;
+    async function help(words) {
+      let text = '';
+      process.stdout.write = (chunk) => ((text += chunk), true);
+      await runProgram([...words, '--help']);
+      process.stdout.write = write;
+      const names = [...(text.split(/^Commands:\\n/m)[1] ?? '').matchAll(/^ {2}([a-z][a-z-]*)/gm)].map(([, name]) => name);
+      const below = [];
+      for (const name of names.filter((one) => one !== 'help')) below.push(...(await help([...words, name])));
+      return [{ words, text }, ...below];
+    }
+    const all = await help([]);
+    process.stdout.write(JSON.stringify(all));`;
+  const printed = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
     encoding: 'utf8',
     timeout: 60_000,
   });
-  const [, list = ''] = text.split(/^Commands:\n/m);
-  const names = [...list.matchAll(/^ {2}([a-z][a-z-]*)/gm)].map(([, name]) => name as string);
-  return [
-    { words, text },
-    ...names.filter((name) => name !== 'help').flatMap((name) => helpBelow([...words, name])),
-  ];
+  return JSON.parse(printed) as Help[];
 }
 
 describe('docs/cli.md', () => {
   const page = read('docs/cli.md');
   let printed: readonly Help[] | undefined;
-  const helps = (): readonly Help[] => (printed ??= helpBelow([]));
+  const helps = (): readonly Help[] => (printed ??= everyHelp());
 
   it('lists the exit codes', () => {
     const documented = rows(section(page, '## Exit codes'), /^\d+$/).map(([code, kind]) => [

@@ -127,7 +127,7 @@ for (const pid of fs.readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name)
     try {
       if (fs.readFileSync('/proc/' + pid + '/' + file).includes(needle)) found.push(Number(pid));
     } catch {}
-console.log(JSON.stringify({ found, text: called.result?.content?.[0]?.text ?? JSON.stringify(called), env: Object.keys(process.env), stdin: fs.readFileSync(0, 'utf8') }));
+console.log(JSON.stringify({ found, text: called.result?.content?.[0]?.text ?? JSON.stringify(called), env: Object.keys(process.env), stdin: fs.readFileSync(0, 'utf8'), stdinIs: fs.readlinkSync('/proc/self/fd/0') }));
 shim.stdin.end();
 `;
 
@@ -142,6 +142,8 @@ interface Said {
   readonly text: string;
   readonly env: readonly string[];
   readonly stdin: string;
+  /** What is open there: a file could be read again from its beginning. */
+  readonly stdinIs: string;
 }
 
 const placed = {
@@ -177,7 +179,7 @@ describe('A18 a CI job', { skip, concurrency: 2 }, () => {
     );
     assert.equal(result.code, 0, result.stderr);
     const said = JSON.parse(result.stdout) as Said;
-    assert.deepEqual([said.found, said.stdin], [[], '']);
+    assert.deepEqual([said.found, said.stdin, said.stdinIs], [[], '', '/dev/null']);
     assert.ok(said.env.includes('A_B') && !said.env.includes('UNUSED'));
     const { file: fileDigest, pipe } = JSON.parse(said.text) as { file: string; pipe: string };
     const digest = ({ value }: Canary): string => createHash('sha256').update(value).digest('hex');

@@ -59,8 +59,8 @@ async function end(code: number | null, signal: NodeJS.Signals | null): Promise<
 }
 
 /** Orphans that we adopted and that have ended: Node waits for its own child alone. */
-function reapAdopted(agent: ChildProcess): void {
-  for (const [pid, parent] of parents()) if (parent === process.pid && pid !== agent.pid) reap(pid);
+function reapAdopted(agent: number | undefined): void {
+  for (const [pid, parent] of parents()) if (parent === process.pid && pid !== agent) reap(pid);
 }
 
 function startRestricted({ file, args, env, directory, rules }: Order & { by: 'landlock' }): void {
@@ -68,13 +68,16 @@ function startRestricted({ file, args, env, directory, rules }: Order & { by: 'l
   giveUpCapabilities();
   restrictFiles(landlockAbi(), rules);
   installFilter(filter(false));
-  const agent = spawn(file, args, { cwd: directory, env: sealedForSpawn(env), stdio: 'inherit' });
-  for (const signal of forwarded) process.on(signal, () => agent.kill(signal));
+  let agent: ChildProcess | undefined;
+  // Before the start: a signal right after it would end us instead.
+  for (const signal of forwarded) process.on(signal, () => agent?.kill(signal));
   for (const signal of fromTerminal)
     process.on(signal, () => {
-      if (!isatty(0)) agent.kill(signal);
+      if (!isatty(0)) agent?.kill(signal);
     });
-  process.on('SIGCHLD', () => reapAdopted(agent));
+  agent = spawn(file, args, { cwd: directory, env: sealedForSpawn(env), stdio: 'inherit' });
+  const { pid } = agent;
+  process.on('SIGCHLD', () => reapAdopted(pid));
   agent.on('error', ({ message }) => {
     process.stderr.write(`ostiary: cannot start ${file}: ${message}\n`);
     process.exit(1);

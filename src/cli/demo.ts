@@ -126,11 +126,14 @@ function temporaryDirectory(): string {
   return Buffer.byteLength(usual + toSocket) <= limits.socketPathBytes ? usual : realpathSync('/tmp');
 }
 
-/** Every file below `directory`, for the search of the canary. */
+/** Every file below `directory`, for the search of the canary, but for programs that can be run and not be read. */
 function filesBelow(directory: string): string[] {
   return readdirSync(directory, { recursive: true })
     .map((name) => join(directory, String(name)))
-    .filter((path) => statSync(path).isFile());
+    .filter((path) => {
+      const stats = statSync(path);
+      return stats.isFile() && (stats.mode & 0o777) !== 0o111;
+    });
 }
 
 /** Two columns; the left one as wide as its longest line. */

@@ -6,6 +6,8 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { packageRoot } from '../../src/paths.ts';
 import { finished, Home } from '../e2e/home.ts';
+import { ordinary } from '../e2e/sandbox.ts';
+import { canBecome } from '../os/support.ts';
 import { canary, scanForLeaks } from '../support/leaks.ts';
 import { fixtureServer } from '../support/servers.ts';
 
@@ -54,16 +56,22 @@ test('H1 audit: tail, head and verify; an edit is found and named', async (t) =>
   );
 });
 
-test('demo: shows both sides and finds no leak, also where temporary files have long paths', async (t) => {
-  const home = new Home(t);
-  const TMPDIR = join(home.scratch, 'a-long-name-as-on-a-mac', 'and-one-more');
-  mkdirSync(TMPDIR, { recursive: true });
-  const text = await home.ok(['demo'], { env: { TMPDIR } });
-  assert.match(text, /WHAT THE AGENT CAN SEE +\| {2}WHAT THE API SAW/);
-  assert.match(text, /the agent used the upstream and never held its token\n$/);
-  assert.doesNotMatch(text, /canary-demo-/);
-  assert.deepEqual(home.processes(), []);
-});
+for (const [who, uid] of [
+  ['', undefined],
+  [', as an ordinary user', ordinary],
+] as const)
+  test(`demo: shows both sides and finds no leak, also where temporary files have long paths${who}`, async (t) => {
+    if (uid !== undefined && !canBecome(t, uid)) return;
+    const home = new Home(t, uid);
+    const TMPDIR = join(home.scratch, 'a-long-name-as-on-a-mac', 'and-one-more');
+    mkdirSync(TMPDIR, { recursive: true });
+    home.own();
+    const text = await home.ok(['demo'], { env: { TMPDIR } });
+    assert.match(text, /WHAT THE AGENT CAN SEE +\| {2}WHAT THE API SAW/);
+    assert.match(text, /the agent used the upstream and never held its token\n$/);
+    assert.doesNotMatch(text, /canary-demo-/);
+    assert.deepEqual(home.processes(), []);
+  });
 
 test('demo: an installed package shows it with the server that it ships', async (t) => {
   const home = new Home(t);

@@ -136,14 +136,19 @@ export class AgentPlane {
 
   /** A server for one listener; the caller makes it listen. Its port or session is known to `listener` by then. */
   serverFor(kind: Listener['kind'], listener: () => Listener): Server {
-    const server = createServer({
+    const isWanted = ({ headers }: IncomingMessage): boolean =>
+      headers.upgrade === 'mcp-stdio' || kind === 'session';
+    const options = {
       maxHeaderSize: limits.headerBytes,
       headersTimeout: limits.headersTimeoutMs,
       requestTimeout: limits.requestTimeoutMs,
       keepAliveTimeout: limits.keepAliveMs,
       connectionsCheckingInterval: 1000,
       insecureHTTPParser: false,
-    });
+      // Node 24 and later ask; others emit `upgrade` for whatever is offered.
+      shouldUpgradeCallback: isWanted,
+    };
+    const server = createServer(options);
     server.maxConnections = limits.connections;
     const open = new Set<Socket>();
     this.#sockets.set(server, open);
@@ -159,8 +164,7 @@ export class AgentPlane {
     });
     server.on('request', (request, response) => this.#request(request, response));
     server.on('upgrade', (request, socket: Socket, head: Buffer) => {
-      if (request.headers.upgrade === 'mcp-stdio' || kind === 'session')
-        void this.#upgrade(request, socket, head);
+      if (isWanted(request)) void this.#upgrade(request, socket, head);
       else passOver(request, socket, head, server);
     });
     return server;

@@ -36,7 +36,9 @@ function statOf(pid: number): Stat | null {
   const end = text.lastIndexOf(')');
   if (end < 0) return null;
   const [, parent, group] = text.slice(end + 2).split(' ');
-  return { pid, name: text.slice(text.indexOf('(') + 1, end), parent: Number(parent), group: Number(group) };
+  // Newer Nodes name their first thread, and with it what the kernel calls the process.
+  const name = text.slice(text.indexOf('(') + 1, end).replace(/-MainThread$/, '');
+  return { pid, name, parent: Number(parent), group: Number(group) };
 }
 
 /**

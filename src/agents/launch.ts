@@ -50,7 +50,7 @@ export async function withSignals<T>(deliver: Deliver, exited: () => Promise<T>)
 }
 
 /** Resolves when `child` has ended; its pipes may still be open. */
-export function exitOf(child: ChildProcess): Promise<AgentExit> {
+function exitOf(child: ChildProcess): Promise<AgentExit> {
   return new Promise((resolve) => child.on('exit', (code, signal) => resolve({ code, signal })));
 }
 

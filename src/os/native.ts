@@ -109,6 +109,10 @@ export const native = {
   waitpid: foreign<[pid: number, status: Int32Array, options: number]>(
     'int waitpid(int pid, void *status, int options)',
   ),
+  waitid: foreign<[type: number, id: number, information: Buffer, options: number]>(
+    'int waitid(int type, uint32 id, void *information, int options)',
+  ),
+  exit: foreign<[code: number], undefined>('void _exit(int code)'),
   signal: foreign<[signal: number, handler: number]>('intptr signal(int signal, intptr handler)'),
   setrlimit: foreign<[resource: number, limit: BigUint64Array]>(
     'int setrlimit(int resource, const void *limit)',

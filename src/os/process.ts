@@ -5,6 +5,12 @@ import { native } from './native.ts';
 
 const PR_SET_CHILD_SUBREAPER = 36;
 const WNOHANG = 1;
+const WEXITED = 4;
+const WNOWAIT = 0x0100_0000;
+/** waitid(2): any child. */
+const P_ALL = 0;
+/** `siginfo_t` of a 64-bit system, and where `si_pid` is in it. */
+const siginfo = { size: 128, pid: 16 } as const;
 
 /** One process for good, where the pid alone is reused. */
 export interface ProcessId {
@@ -83,6 +89,38 @@ export function isRestricted(pid: number): boolean {
 /** Takes note of the end of a child that Node knows nothing of, so that it does not stay as a zombie. */
 export function reap(pid: number): void {
   native.waitpid(pid, new Int32Array(1), WNOHANG);
+}
+
+/**
+ * Reaps orphans that we adopted and that have ended.
+ * @param own child of Node, which waits for it itself; what has ended behind it is reaped at the next call
+ */
+export function reapAdopted(own: number | undefined): void {
+  const information = Buffer.alloc(siginfo.size);
+  for (;;) {
+    information.fill(0);
+    if (native.waitid(P_ALL, 0, information, WEXITED | WNOHANG | WNOWAIT) !== 0) return;
+    const pid = information.readInt32LE(siginfo.pid);
+    if (pid === 0 || pid === own) return;
+    reap(pid);
+  }
+}
+
+/**
+ * Whether no child is left, and with {@link adoptOrphans} nothing that descends from us; those that have ended are reaped.
+ * Cheaper than a look at every process. Not while Node waits for a child of its own: it would not hear of its end.
+ */
+export function isChildless(): boolean {
+  for (;;) {
+    const ended = native.waitpid(-1, new Int32Array(1), WNOHANG);
+    if (ended <= 0) return ended === -1;
+  }
+}
+
+/** Ends this process at once: no handler runs, nothing is torn down or written. */
+export function exitNow(code: number): never {
+  native.exit(code);
+  throw new Error('_exit returned');
 }
 
 /**

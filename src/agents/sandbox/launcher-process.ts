@@ -5,26 +5,33 @@ import { fileURLToPath } from 'node:url';
 import { sealedForSpawn } from '../../environment.ts';
 import { Failure } from '../../errors.ts';
 import { limits } from '../../limits.ts';
-import { type AgentExit, exitOf } from '../launch.ts';
+import type { AgentExit } from '../launch.ts';
 import type { Isolation } from './isolation.ts';
-import type { Order, Report } from './orders.ts';
+import { nothingLeft, type Order, type Report } from './orders.ts';
 
 const launcherFile = fileURLToPath(new URL('./launcher.js', import.meta.url));
 
 /** No inspector on SIGUSR1, where this Node can be told so from the start. */
 const flags = ['--disable-sigusr1'].filter((flag) => process.allowedNodeEnvironmentFlags.has(flag));
 
+/** @param told each whole line of the launcher */
+function listen(channel: Duplex, told: (line: string) => void): void {
+  let text = '';
+  channel.setEncoding('utf8').on('data', (chunk: string) => {
+    const lines = (text + chunk).split('\n');
+    text = lines.pop() ?? '';
+    lines.forEach(told);
+  });
+}
+
 function reportFrom(channel: Duplex): Promise<Report> {
   return new Promise((resolve, reject) => {
     const fail = (why: string): void =>
       reject(new Failure('isolation', `the launcher of the agent ${why}`, { hint: 'ostiary run again' }));
     const timer = setTimeout(() => fail('does not answer'), limits.launcherStartMs);
-    let text = '';
-    channel.setEncoding('utf8').on('data', (chunk: string) => {
-      text += chunk;
-      if (!text.endsWith('\n')) return;
+    listen(channel, (line) => {
       clearTimeout(timer);
-      resolve(JSON.parse(text) as Report);
+      if (line !== nothingLeft) resolve(JSON.parse(line) as Report);
     });
     channel.on('close', () => {
       clearTimeout(timer);
@@ -37,8 +44,9 @@ export class Launcher {
   readonly #child: ChildProcess;
   readonly #channel: Duplex;
   readonly report: Promise<Report>;
-  /** How the launcher ended: as its agent did. */
+  /** How the launcher ended, as its agent did; all that it said has been heard by then. */
   readonly exited: Promise<AgentExit>;
+  #leftNothing = false;
 
   /** Starts at once; it does not keep this process alive before it is given an order. */
   constructor(wish: Isolation) {
@@ -49,16 +57,26 @@ export class Launcher {
       { cwd: '/', env: sealedForSpawn({}), stdio: ['inherit', 'inherit', 'inherit', 'pipe'] },
     );
     this.#child.on('error', () => {});
-    this.exited = exitOf(this.#child);
+    this.exited = new Promise((resolve) => {
+      this.#child.on('close', (code, signal) => resolve({ code, signal }));
+    });
     this.#channel = this.#child.stdio[3] as Duplex;
     this.#channel.on('error', () => {});
     this.report = reportFrom(this.#channel);
+    listen(this.#channel, (line) => {
+      this.#leftNothing ||= line === nothingLeft;
+    });
     // Heard of by whoever awaits it, which may be later.
     this.report.catch(() => {});
   }
 
   get running(): boolean {
     return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Whether it said that all of the agent has ended: it may have been killed before. */
+  get leftNothing(): boolean {
+    return this.#leftNothing;
   }
 
   get pid(): number {

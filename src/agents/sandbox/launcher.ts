@@ -6,6 +6,7 @@
  * namespace then whose end would end them.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { isatty } from 'node:tty';
@@ -15,10 +16,10 @@ import { hide } from '../../os/harden.ts';
 import { joinNewSessionKeyring } from '../../os/keyring.ts';
 import { landlockAbi, restrictFiles, restrictScopes } from '../../os/landlock.ts';
 import { filledPipe } from '../../os/pipe.ts';
-import { adoptOrphans, descendants, endAll, parents, reap } from '../../os/process.ts';
+import { adoptOrphans, descendants, endAll, exitNow, isChildless, reapAdopted } from '../../os/process.ts';
 import { agentFilter, giveUpCapabilities, installFilter } from '../../os/seccomp.ts';
 import { tryBubblewrap } from './bubblewrap.ts';
-import type { Order, Report } from './orders.ts';
+import { nothingLeft, type Order, type Report } from './orders.ts';
 import { agentSignals, ignoredByNode } from './starter.ts';
 
 const CHANNEL = 3;
@@ -50,17 +51,17 @@ function becomeBubblewrap(order: Order & { by: 'bubblewrap' }): never {
 
 /** Nothing of the agent outlives it; then we end as it did. */
 async function end(code: number | null, signal: NodeJS.Signals | null): Promise<never> {
-  await endAll(() => descendants(process.pid), true);
+  await endAll(() => (isChildless() ? [] : descendants(process.pid)), true);
+  try {
+    writeSync(CHANNEL, `${nothingLeft}\n`);
+  } catch {
+    // `run` is gone.
+  }
   if (signal !== null) {
     process.removeAllListeners(signal);
     process.kill(process.pid, signal);
   }
-  process.exit(code ?? 1);
-}
-
-/** Orphans that we adopted and that have ended: Node waits for its own child alone. */
-function reapAdopted(agent: number | undefined): void {
-  for (const [pid, parent] of parents()) if (parent === process.pid && pid !== agent) reap(pid);
+  exitNow(code ?? 1);
 }
 
 function startRestricted({ file, args, env, directory, rules }: Order & { by: 'landlock' }): void {

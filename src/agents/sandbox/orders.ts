@@ -1,9 +1,15 @@
-/** What `run` and the launcher say to each other: one line of JSON each way, on descriptor 3 of the launcher. */
+/**
+ * What `run` and the launcher say to each other on descriptor 3 of the launcher: one line of JSON each way, then
+ * {@link nothingLeft}.
+ */
 import type { FileRule } from '../../os/landlock.ts';
 import type { Abilities } from './isolation.ts';
 
-/** The launcher's only line, when it has tried what it can. */
+/** The launcher's first line, when it has tried what it can. */
 export type Report = Abilities;
+
+/** The launcher's last line, if it stays: the agent and all that it started have ended. */
+export const nothingLeft = 'nothing left';
 
 interface AgentOrder {
   /** Absolute path. */

@@ -145,7 +145,7 @@ class LaunchedSandbox implements Sandbox {
       guard.releaseProcess(launcher.pid);
       return fromBubblewrap(exit);
     }
-    await endAll(orphans, true);
+    if (!launcher.leftNothing) await endAll(orphans, true);
     return exit;
   }
 

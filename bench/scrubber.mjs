@@ -2,11 +2,11 @@
  * What redaction costs by itself: one message of a megabyte, searched for the secrets of 1 to 200 credentials, beside one
  * native search of the same bytes for one pattern.
  *
- * Run after `npm run build`: node bench/scrubber.mjs
+ * Run after `npm run modules`: node bench/scrubber.mjs
  */
 import { randomBytes } from 'node:crypto';
-import { Scrubber } from '../dist/credentials/scrubber.js';
-import { Secret } from '../dist/credentials/secret.js';
+import { Scrubber } from '../build/src/credentials/scrubber.js';
+import { Secret } from '../build/src/credentials/secret.js';
 import { quantile } from './lib/stats.mjs';
 
 const COUNTS = [1, 10, 50, 200];

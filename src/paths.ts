@@ -76,6 +76,11 @@ export const packageRoot: string = (() => {
   return directory;
 })();
 
+/** @param path of a program that runs in a process of its own, below `dist/`: see `scripts/build.mjs` */
+export function programFile(path: string): string {
+  return join(packageRoot, 'dist', path);
+}
+
 export const version: string = (
   JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string }
 ).version;

@@ -1,4 +1,4 @@
-/** JSON Schemas (2020-12) that `scripts/compile-schema.mjs` turned into checks by ajv when this package was built. */
+/** JSON Schemas (2020-12) that `scripts/build.mjs` turned into checks by ajv when this package was built. */
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { ErrorObject } from 'ajv';

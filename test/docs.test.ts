@@ -11,7 +11,7 @@ import { exitCodes, type RefusalCode, refuse } from '../src/errors.ts';
 import { packageRoot } from '../src/paths.ts';
 import { refusalResponse, statusOf } from '../src/proxy/wire.ts';
 
-const program = join(packageRoot, 'dist', 'cli', 'program.js');
+const program = join(packageRoot, 'build', 'src', 'cli', 'program.js');
 
 function read(path: string): string {
   return readFileSync(join(packageRoot, path), 'utf8');
@@ -157,19 +157,34 @@ describe('docs/cli.md', () => {
 
 describe('README.md', () => {
   const page = read('README.md');
-  const manifest = JSON.parse(read('package.json')) as { dependencies: Record<string, string> };
+  const manifest = JSON.parse(read('package.json')) as Record<
+    'dependencies' | 'devDependencies',
+    Record<string, string>
+  >;
+  /** What `dist/` is built with: [name, version, licence]. */
+  const builtIn = [...read('dist/THIRD-PARTY.md').matchAll(/^## (\S+) (\S+) \((.+)\)$/gm)].map(
+    ([, name = '', version, licence]) => ({ name, version, licence }),
+  );
 
   it('sets up with exactly two commands', () => {
     const blocks = codeBlocks(section(page, '## Set up'), 'sh');
     assert.deepEqual(blocks, ['npm ci && npm run demo\nnpm test\n']);
   });
 
-  it('lists exactly the runtime dependencies, with version and licence as installed', () => {
+  it('lists exactly the packages that run, with version and licence as installed', () => {
     const documented = rows(section(page, '## Dependencies'), /^`[@a-z]/);
+    const wanted = Object.entries(manifest.devDependencies).filter(([name]) =>
+      builtIn.some((one) => one.name === name),
+    );
     assert.deepEqual(
       documented.map(([name, version]) => [unquote(name), version]),
-      Object.entries(manifest.dependencies),
+      [...Object.entries(manifest.dependencies), ...wanted].sort(),
     );
+    assert(wanted.length > 0);
+    for (const { name, version, licence } of builtIn) {
+      const installed = JSON.parse(read(`node_modules/${name}/package.json`)) as Record<string, unknown>;
+      assert.deepEqual([installed.version, installed.license], [version, licence], name);
+    }
     for (const [name, version, licence, why, replaces, along, script] of documented) {
       const installed = JSON.parse(read(`node_modules/${unquote(name)}/package.json`)) as Record<
         string,
@@ -191,9 +206,10 @@ describe('README.md', () => {
       readonly devOptional?: boolean;
     }
     const { packages } = JSON.parse(read('package-lock.json')) as { packages: Record<string, Locked> };
-    const shipped = Object.entries(packages)
+    const installed = Object.entries(packages)
       .filter(([path, { dev, optional, devOptional }]) => path !== '' && !dev && !optional && !devOptional)
       .map(([path]) => path.replace(/^.*node_modules\//, ''));
+    const shipped = [...installed, ...builtIn.map(({ name }) => name)];
     const text = section(page, '## Dependencies');
     assert.match(text, new RegExp(`\\b${shipped.length} packages\\b`));
     for (const name of shipped) assert(text.includes(`\`${name}\``), name);

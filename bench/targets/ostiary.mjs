@@ -45,7 +45,7 @@ function lay(port, lifecycle) {
 
 /** What `ostiary up` and `ostiary run` do, without a Node of their own: the files that say how are theirs. */
 async function daemon({ env, config }) {
-  const load = (file) => import(new URL(`../../dist/${file}`, import.meta.url));
+  const load = (file) => import(new URL(`../../build/src/${file}`, import.meta.url));
   const { daemonEnvironment } = await load('environment.js');
   const { daemonFlags } = await load('cli/daemon-process.js');
   const { ControlClient } = await load('cli/control.js');

@@ -1,4 +1,4 @@
-import { fileURLToPath } from 'node:url';
+import { programFile } from '../paths.ts';
 
 /** Absolute path of our entry point, for the commands that start another of us. */
-export const mainFile: string = fileURLToPath(new URL('../main.js', import.meta.url));
+export const mainFile: string = programFile('main.js');

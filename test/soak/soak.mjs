@@ -8,7 +8,7 @@
  *
  * `--rate` is in MB/s, both ways together; `--lifecycle` is that of the upstream, and one that is shared and killed four
  * times a second spends the run with its circuit open: `--kill-ms 10000`. `--max-growth` is in MB, mostly compiled code.
- * Needs dist (npm run build) and Linux. Ends with 1 when anything was wrong.
+ * Needs dist (npm run build), modules (npm run modules) and Linux. Ends with 1 when anything was wrong.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -19,7 +19,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { ControlClient } from '../../dist/cli/control.js';
+import { ControlClient } from '../../build/src/cli/control.js';
 import { HttpClient, LineClient, Lost } from './clients.mjs';
 import { marked, openFiles, pssMb, rssMb } from './processes.mjs';
 

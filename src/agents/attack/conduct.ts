@@ -1,8 +1,8 @@
 /** Making attacks, each in a process of its own: one that crashes, hangs or loses its rights takes no other along. */
 import { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { sealedForSpawn } from '../../environment.ts';
 import { limits } from '../../limits.ts';
+import { programFile } from '../../paths.ts';
 import type { Attack } from './attack.ts';
 import { attacks } from './attacks.ts';
 import type { Answers, AttackResult, Attempt, Brief, FromKit, Question } from './brief.ts';
@@ -19,7 +19,7 @@ export type Answer = Answers[Question];
 
 export type Ask = (question: Question) => Promise<Answer>;
 
-const kitFile = fileURLToPath(new URL('./kit.js', import.meta.url));
+const kitFile = programFile('agents/attack/kit.js');
 
 /** Two at a time: one alone would leave half of a small machine idle. */
 const together = 2;

@@ -1,15 +1,15 @@
 /** `run`'s end of the launcher (launcher.ts): starts it, hears what works here, tells it what to start. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { sealedForSpawn } from '../../environment.ts';
 import { Failure } from '../../errors.ts';
 import { limits } from '../../limits.ts';
+import { programFile } from '../../paths.ts';
 import type { AgentExit } from '../launch.ts';
 import type { Isolation } from './isolation.ts';
 import { nothingLeft, type Order, type Report } from './orders.ts';
 
-const launcherFile = fileURLToPath(new URL('./launcher.js', import.meta.url));
+const launcherFile = programFile('agents/sandbox/launcher.js');
 
 /** No inspector on SIGUSR1, where this Node can be told so from the start. */
 const flags = ['--disable-sigusr1'].filter((flag) => process.allowedNodeEnvironmentFlags.has(flag));

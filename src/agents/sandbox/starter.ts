@@ -4,7 +4,7 @@
  * the agent. A shell cannot do that (POSIX, trap: signals ignored on entry stay so).
  */
 import { constants } from 'node:os';
-import { fileURLToPath } from 'node:url';
+import { programFile } from '../../paths.ts';
 
 /** From the terminal, or to the whole process group. */
 export const agentSignals = ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
@@ -15,7 +15,7 @@ export const ignoredByNode: readonly number[] = [constants.signals.SIGPIPE, cons
 const names = agentSignals.map((signal) => signal.slice('SIG'.length)).join();
 
 /** A Node of ours takes forty milliseconds. */
-const byNode = [process.execPath, fileURLToPath(new URL('./start-agent.js', import.meta.url))];
+const byNode = [process.execPath, programFile('agents/sandbox/start-agent.js')];
 
 /** Fastest first: env(1) of GNU since 8.31 takes one. */
 export const starters: readonly (readonly string[])[] = [

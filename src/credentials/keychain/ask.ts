@@ -1,9 +1,9 @@
 /** One question to the keychain, by a child process that is killed when it takes too long. */
 import type { ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { type Environment, sealedForSpawn } from '../../environment.ts';
 import { limits } from '../../limits.ts';
+import { programFile } from '../../paths.ts';
 import { busAddress } from './bus-address.ts';
 import { type Answer, Frames, frame, type Request } from './messages.ts';
 import type { Problem } from './problem.ts';
@@ -25,7 +25,7 @@ export interface AskPorts {
 
 type Worker = ChildProcessByStdio<Writable, Readable, null>;
 
-const workerFile = fileURLToPath(new URL('./worker.js', import.meta.url));
+const workerFile = programFile('credentials/keychain/worker.js');
 
 /** No inspector on SIGUSR1, where this Node can be told so from the start. */
 const flags = ['--disable-sigusr1'].filter((flag) => process.allowedNodeEnvironmentFlags.has(flag));

@@ -3,8 +3,8 @@
  * answer and its file nothing but its own death can lose it. It also keeps the packages of OAuth out of the daemon.
  */
 import type { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { sealedForSpawn } from '../../environment.ts';
+import { programFile } from '../../paths.ts';
 import type { Login } from './login.ts';
 import type { Attempt } from './login-store.ts';
 
@@ -19,7 +19,7 @@ export interface RefreshRequest {
   readonly caFile: string | null;
 }
 
-const workerFile = fileURLToPath(new URL('./refresh-worker.js', import.meta.url));
+const workerFile = programFile('credentials/oauth/refresh-worker.js');
 
 /** No inspector on SIGUSR1, where this Node can be told so from the start. */
 const flags = ['--disable-sigusr1'].filter((flag) => process.allowedNodeEnvironmentFlags.has(flag));

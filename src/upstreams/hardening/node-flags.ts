@@ -2,12 +2,12 @@
 import { execFile } from 'node:child_process';
 import { realpathSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { sealedForSpawn } from '../../environment.ts';
 import { fileIdentity } from '../../files.ts';
 import { limits } from '../../limits.ts';
+import { programFile } from '../../paths.ts';
 
-const guard = fileURLToPath(new URL('./guard.cjs', import.meta.url));
+const guard = programFile('upstreams/hardening/guard.cjs');
 
 /** By identity of the file. */
 const versions = new Map<string, Promise<string | null>>();

@@ -1,6 +1,5 @@
 /** The trusted end of the kit's standard input and output. */
 import type { Readable, Writable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import type {
   Answers,
   AttackResult,
@@ -10,9 +9,10 @@ import type {
   Question,
 } from '../../../agents/attack/brief.ts';
 import { readLines, sendLine } from '../../../agents/attack/lines.ts';
+import { programFile } from '../../../paths.ts';
 
 /** What `run`, or whoever else, is to start. */
-export const kitFile = fileURLToPath(new URL('../../../agents/attack/kit.js', import.meta.url));
+export const kitFile = programFile('agents/attack/kit.js');
 
 /** What the kit may ask for. */
 export type Trusted = { readonly [Q in Question]: () => Promise<Answers[Q]> };

@@ -3,18 +3,18 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { basename, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Places } from '../../../agents/attack/brief.ts';
 import { loadConfig } from '../../../config/load.ts';
 import { Secret } from '../../../credentials/secret.ts';
 import { Vault } from '../../../credentials/vault.ts';
 import type { Environment } from '../../../environment.ts';
+import { programFile } from '../../../paths.ts';
 import { bindingsFor } from '../../binding.ts';
 import type { Canaries } from './canaries.ts';
 import type { Ground } from './ground.ts';
 
 /** An upstream that means harm. */
-const spy = fileURLToPath(new URL('../../../agents/attack/spy.js', import.meta.url));
+const spy = programFile('agents/attack/spy.js');
 
 /** A variable of a job, as in CI: `env:` hands it to ostiary. */
 export const jobVariable = 'ATTACKED_JOB_TOKEN';

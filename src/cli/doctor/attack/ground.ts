@@ -17,11 +17,10 @@ import {
 } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Places } from '../../../agents/attack/brief.ts';
 import { limits } from '../../../limits.ts';
 import { processStart } from '../../../os/index.ts';
-import { stateDirectory } from '../../../paths.ts';
+import { programFile, stateDirectory } from '../../../paths.ts';
 
 /** Short, for the path of a session's socket has to fit below it. */
 const prefix = '.oa-';
@@ -40,7 +39,7 @@ while IFS= read -r line; do
 done
 `;
 
-const server = fileURLToPath(new URL('./upstream.js', import.meta.url));
+const server = programFile('cli/doctor/attack/upstream.js');
 
 /** Worlds whose owner was killed before it could remove them. */
 function removeStale(directory: string): void {

@@ -27,9 +27,14 @@ export function describeMissing({ kind, message, hint }: Failure, label: string,
   return `upstream ${upstream}: ${what}${hint?.startsWith('ostiary ') ? ` (try: ${hint})` : ''}`;
 }
 
-/** The code of an error that the system gave, such as a full disk; its message could quote paths. */
+/**
+ * The code of an error that the system gave, such as a full disk; its message could quote paths. Of some that rmSync()
+ * meets Node 24 does not know the code and gives an empty one.
+ */
 export function systemError(error: unknown): string | null {
-  return error instanceof Error && 'syscall' in error && 'code' in error ? String(error.code) : null;
+  return error instanceof Error && 'syscall' in error && 'code' in error
+    ? String(error.code || 'UNKNOWN')
+    : null;
 }
 
 /**

@@ -25,12 +25,16 @@ test(
   linux,
   async (t) => {
     if (!canBecome(t, stranger)) return;
+    // Node itself opens what it keeps open when koffi is loaded, so the first call is none to count by.
     const code = `const { filledPipe } = await import(env.OS);
-    const before = fs.readdirSync('/proc/self/fd').length;
-    try { filledPipe(Buffer.alloc(64 * 1024 * 1024)); } catch (error) { say(error.name + ' ' + error.message); }
-    say(String(fs.readdirSync('/proc/self/fd').length - before));`;
+    const descriptors = [1, 2].map(() => {
+      try { filledPipe(Buffer.alloc(64 * 1024 * 1024)); } catch (error) { say(error.name + ' ' + error.message); }
+      return fs.readdirSync('/proc/self/fd').length;
+    });
+    say(String(descriptors[1] - descriptors[0]));`;
     const other = run(t, code, { uid: stranger });
-    assert.equal(await other.line(), 'Failure cannot prepare a pipe: EPERM');
+    for (let call = 0; call < 2; call++)
+      assert.equal(await other.line(), 'Failure cannot prepare a pipe: EPERM');
     assert.equal(await other.line(), '0');
   },
 );

@@ -91,6 +91,12 @@ export function evaluate(policy: Policy, caller: Caller, call: Call): Decision {
   return judge(policy, caller, call);
 }
 
+/** Whether the caller's profile has this upstream at all: may open it, and see what of it is allowed. */
+export function hasUpstream(policy: Policy, caller: Caller, upstream: string): boolean {
+  const call: Call = { upstream, method: 'initialize', target: { kind: 'protocol' } };
+  return judge(policy, caller, call).effect === 'allow';
+}
+
 function judge(policy: Policy, caller: Caller, call: Call): Decision {
   const { profile } = caller.session;
   const rules = policy.get(profile);

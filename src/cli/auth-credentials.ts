@@ -1,13 +1,10 @@
 /** The vault, its logins and other credentials, as the commands of `ostiary auth` use them. */
-import { spawn } from 'node:child_process';
-import { join } from 'node:path';
 import { placementsOf } from '../config/credentials.ts';
 import type { Config } from '../config/types.ts';
-import { Broker } from '../credentials/broker.ts';
+import type { Broker } from '../credentials/broker.ts';
 import { destinationOf } from '../credentials/destination.ts';
-import { Helpers } from '../credentials/helpers.ts';
-import { keychainFor } from '../credentials/keychain/keychain.ts';
 import type { LoginStore } from '../credentials/oauth/login-store.ts';
+import { openBroker } from '../credentials/open.ts';
 import { Scrubber } from '../credentials/scrubber.ts';
 import { Vault } from '../credentials/vault.ts';
 import { type Binding, bindingFor } from '../credentials/vault-binding.ts';
@@ -20,23 +17,16 @@ export function brokerHere(
   unlock: Unlock,
   problem: (line: string) => void,
 ): Broker {
-  const scrubber = new Scrubber();
-  return new Broker({
-    vault: () => Vault.open(state, unlock),
-    keychain: keychainFor(process.env),
+  return openBroker({
+    state,
+    unlock,
     env: process.env,
-    helpers: new Helpers({
-      helpers: config.helpers,
-      spawn,
-      guard: { guardGroup: () => {}, releaseGroup: () => {} },
-      env: process.env,
-      lockDirectory: join(state, 'helpers'),
-      learn: (secret) => scrubber.add(secret),
-      problem,
-      now: Date.now,
-      random: Math.random,
-    }),
-    scrubber,
+    given: null,
+    helpers: config.helpers,
+    guard: { guardGroup: () => {}, releaseGroup: () => {} },
+    logins: null,
+    scrubber: new Scrubber(),
+    problem,
   });
 }
 

@@ -1,6 +1,6 @@
 /** Which credentials an upstream is given, and where in what it is given they stand. */
 import type { CredentialRef } from '../credentials/ref.ts';
-import { refsOf } from './oauth.ts';
+import { refsOf, secretVariablesOf } from './oauth.ts';
 import type { Config, UpstreamConfig } from './types.ts';
 
 export interface Placement {
@@ -34,10 +34,31 @@ export function placementsOf(upstream: UpstreamConfig): Placement[] {
   return headers;
 }
 
-/** Of all upstreams, and of the clients that log in for them; one that several use appears as often. */
+/** Of all upstreams; one that several use appears as often. */
+export function placedRefs(config: Config): CredentialRef[] {
+  return [...config.upstreams.values()].flatMap((each) => placementsOf(each).map(({ ref }) => ref));
+}
+
+/** Likewise, and of the clients that log in for them. */
 export function credentialRefs(config: Config): CredentialRef[] {
-  const placed = [...config.upstreams.values()].flatMap((each) => placementsOf(each).map(({ ref }) => ref));
-  return [...placed, ...[...config.logins.values()].flatMap(refsOf)];
+  return [...placedRefs(config), ...[...config.logins.values()].flatMap(refsOf)];
+}
+
+/** What CI jobs log in with: read from variables that no reference names. */
+export function identityRefs(config: Config): CredentialRef[] {
+  const names = [...config.logins.values()].flatMap(secretVariablesOf);
+  return names.map((name) => ({ source: 'env', name }));
+}
+
+/** Names of the variables that upstreams are given secrets in, or theirs are read from. */
+export function secretVariables(config: Config): Set<string> {
+  const names = new Set<string>();
+  for (const upstream of config.upstreams.values())
+    for (const { into, ref } of placementsOf(upstream)) {
+      if (upstream.transport === 'stdio') names.add(into);
+      if (ref.source === 'env') names.add(ref.name);
+    }
+  return names;
 }
 
 /** Whether something of it lies in the vault; logins do. */

@@ -10,7 +10,7 @@ import type { Grant } from '../auth/grant.ts';
 import type { Caller } from '../auth/session.ts';
 import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import { members, skipSpace } from '../json.ts';
-import { type ClientMessage, type Envelope, isId, type MessageId, ownMessage } from '../jsonrpc.ts';
+import { type ClientMessage, isId, type MessageId, ownMessage } from '../jsonrpc.ts';
 import { limits } from '../limits.ts';
 import type { Era } from '../revisions.ts';
 import { type Answer, redact, staysClean } from '../upstreams/answer.ts';
@@ -18,7 +18,6 @@ import { answerTimeoutMs } from '../upstreams/timeouts.ts';
 import type { Upstream, UpstreamEvents, UpstreamLimits } from '../upstreams/upstream.ts';
 import { AskedRequests } from './asked.ts';
 import type { CallOutcome } from './audit/record.ts';
-import { Backlog } from './backlog.ts';
 import {
   type ConsentPage,
   legacyShows,
@@ -32,6 +31,7 @@ import type { Front, Sink } from './front.ts';
 import { Handshake } from './handshake.ts';
 import { ListCache, type ListMemory, type Wanted } from './list-cache.ts';
 import { PendingRequests, type Sent } from './pending.ts';
+import { Streams } from './streams.ts';
 import { refusalResponse } from './wire.ts';
 
 export interface Finished {
@@ -86,11 +86,11 @@ export class Conversation implements Front {
   readonly #pending = new PendingRequests();
   /** Requests of the upstream that the client has not answered. */
   readonly #asked = new AskedRequests();
+  readonly #streams = new Streams(this.#pending, {
+    pause: () => this.#upstream?.pause(),
+    resume: () => this.#upstream?.resume(),
+  });
   #order: Promise<unknown> = Promise.resolve();
-  #standing: Sink | null = null;
-  /** Sinks whose client reads slower than the upstream writes; while there is one, the upstream is paused. */
-  readonly #full = new Set<Sink>();
-  readonly #backlog = new Backlog();
   /** Requests that came with an answer to our question whether somebody would log in. */
   readonly #consented = new WeakSet<ClientMessage>();
   #upstream: Upstream | null = null;
@@ -113,7 +113,7 @@ export class Conversation implements Front {
   }
 
   get busy(): boolean {
-    return this.#pending.size > 0 || this.#standing?.open === true;
+    return this.#pending.size > 0 || this.#streams.listening;
   }
 
   async take(message: ClientMessage, sink: Sink): Promise<Refusal | undefined> {
@@ -185,7 +185,7 @@ export class Conversation implements Front {
     }
     life.opened = opened;
     this.#upstream = opened;
-    if (this.#full.size > 0) opened.pause();
+    if (this.#streams.full) opened.pause();
     if (handshake === null || grant.call.method === 'initialize') return opened;
     const refusal = await handshake.replay(grant, opened, this.#ports.limits.startTimeoutMs);
     if (refusal === undefined) return opened;
@@ -232,7 +232,7 @@ export class Conversation implements Front {
   #answer(pending: Sent, bytes: Buffer, how: Finished): void {
     this.#settle(pending.id);
     this.#ports.finished(pending.sent.grant, pending.startedAt, how);
-    if (pending.sink.open && !pending.sink.answer(bytes)) this.#hold(pending.sink);
+    if (pending.sink.open && !pending.sink.answer(bytes)) this.#streams.hold(pending.sink);
   }
 
   #timer(message: ClientMessage, id: MessageId, upstream: Upstream): NodeJS.Timeout | null {
@@ -316,11 +316,8 @@ export class Conversation implements Front {
         return;
       }
     }
-    const sink = this.#sinkFor(answer.envelope, clean.bytes);
-    if (sink === null) {
-      if (!this.#backlog.keep(clean.bytes))
-        this.#ports.dropped('a message for a client that does not listen');
-    } else if (!sink.message(clean.bytes)) this.#hold(sink);
+    if (!this.#streams.deliver(answer.envelope, clean.bytes))
+      this.#ports.dropped('a message for a client that does not listen');
   }
 
   #receiveResponse(answer: Answer, id: MessageId): void {
@@ -365,38 +362,13 @@ export class Conversation implements Front {
     for (const other of this.#pending.allSent()) this.#fail(other, refusal, 'upstream_exited');
   }
 
-  /** The stream for a message that answers nothing: see the class comment. */
-  #sinkFor(envelope: Envelope, bytes: Buffer): Sink | null {
-    const pending = this.#pending.onlyLive() ?? this.#inProgress(envelope, bytes);
-    if (pending?.sink.open && pending.sink.takesMessages) return pending.sink;
-    return this.#standing?.open ? this.#standing : null;
-  }
-
-  /** The request that a progress notification tells of. */
-  #inProgress(envelope: Envelope, bytes: Buffer): Sent | undefined {
-    if (envelope.method !== 'notifications/progress') return undefined;
-    const params = members(bytes, skipSpace(bytes, 0))?.values.get('params');
-    const token =
-      params === undefined ? undefined : members(bytes, params.start)?.values.get('progressToken');
-    if (token === undefined) return undefined;
-    return this.#pending.byProgressToken(bytes.toString('utf8', token.start, token.end));
-  }
-
-  /** Makes `sink` the standing stream and hands it what was kept; the one before it is left to its owner. */
   attach(sink: Sink): void {
-    this.#standing = sink;
     this.lastUsed = Date.now();
-    for (const bytes of this.#backlog.take()) sink.message(bytes);
+    this.#streams.attach(sink);
   }
 
-  #hold(sink: Sink): void {
-    this.#full.add(sink);
-    this.#upstream?.pause();
-  }
-
-  /** The sink takes messages again, or never will. */
   drained(sink: Sink): void {
-    if (this.#full.delete(sink) && this.#full.size === 0) this.#upstream?.resume();
+    this.#streams.drained(sink);
   }
 
   #settle(id: MessageId): void {

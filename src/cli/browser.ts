@@ -1,7 +1,7 @@
 /** Opening a URL in the user's browser: an absolute program, no shell, http and https alone (E5). */
 import { spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
 import { agentEnvironment, type Environment, sealedForSpawn } from '../environment.ts';
+import { isExecutable } from '../executable.ts';
 
 const openers =
   process.platform === 'darwin' ? ['/usr/bin/open'] : ['/usr/bin/xdg-open', '/usr/local/bin/xdg-open'];
@@ -14,15 +14,6 @@ const desktop = [
   'XDG_SESSION_TYPE',
   'BROWSER',
 ];
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** The program that opens a browser; `null` where none would be seen: over SSH, or without a display. */
 export function findOpener(env: Environment): string | null {

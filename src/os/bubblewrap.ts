@@ -1,12 +1,22 @@
 /** bubblewrap, which gives a program namespaces of its own, for whoever may make them: found by trying, once. */
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { sealedForSpawn } from '../environment.ts';
+import { isExecutable } from '../executable.ts';
 
 export type Bubblewrap = { readonly path: string } | { readonly missing: string };
 
-/** Where packages of distributions put it. Not looked for in PATH, which others may have written. */
-const PLACES = ['/usr/bin/bwrap', '/bin/bwrap', '/usr/local/bin/bwrap'];
+/** Where packages of distributions put it. Not looked for in PATH, which others may have written, or an agent (A14). */
+export const bubblewrapPlaces: readonly string[] = [
+  '/usr/bin/bwrap',
+  '/usr/local/bin/bwrap',
+  '/bin/bwrap',
+  '/run/current-system/sw/bin/bwrap',
+];
+
+/** Its absolute path; `null` when it is not installed. */
+export function findBubblewrap(): string | null {
+  return bubblewrapPlaces.find(isExecutable) ?? null;
+}
 
 /** Everything that we use of it: kernels, containers and AppArmor forbid one or the other. */
 const TRIAL = ['--unshare-pid', '--die-with-parent', '--dev-bind', '/', '/', '--proc', '/proc', '--', 'true'];
@@ -35,10 +45,10 @@ let found: Promise<Bubblewrap> | undefined;
 /** Its absolute path, if it can make a PID namespace here; else why not, for people. */
 export function bubblewrap(): Promise<Bubblewrap> {
   if (found !== undefined) return found;
-  const path = PLACES.find((place) => existsSync(place));
+  const path = findBubblewrap();
   if (process.platform !== 'linux')
     found = Promise.resolve({ missing: 'there is no bubblewrap but on Linux' });
-  else if (path === undefined) found = Promise.resolve({ missing: 'bubblewrap is not installed' });
+  else if (path === null) found = Promise.resolve({ missing: 'bubblewrap is not installed' });
   else found = tried(path);
   return found;
 }

@@ -1,15 +1,12 @@
 /** bubblewrap (bwrap(1)): whether it works here, and the arguments that make the agent's view of the machine. */
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
 import { sealedForSpawn } from '../../environment.ts';
 import { limits } from '../../limits.ts';
+import { bubblewrapPlaces, findBubblewrap } from '../../os/bubblewrap.ts';
 import type { Bubblewrap } from './isolation.ts';
 import { sharedDirectories } from './shared-directories.ts';
 import { starters } from './starter.ts';
 import type { View } from './view.ts';
-
-/** Looked for there and not in PATH, which the agent's last run may have filled (A14). */
-const programs = ['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap', '/run/current-system/sw/bin/bwrap'];
 
 /** `--die-with-parent`: whoever started it may be killed, and then nothing of the agent lives on. */
 const namespaces = [
@@ -29,15 +26,6 @@ const trials = variants.flatMap((flags) => starters.map((starter) => [flags, sta
 
 const machine = ['--ro-bind', '/', '/', '--dev', '/dev', '--proc', '/proc'];
 
-function executable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** One line of what it said, which may be a path or an error of the kernel. */
 function complaint(stderr: string): string {
   return (
@@ -50,8 +38,8 @@ function complaint(stderr: string): string {
 
 /** Runs it with nothing to do: user namespaces are switched off in more than one way, and all of them look installed. */
 export function tryBubblewrap(): Bubblewrap {
-  const program = programs.find(executable);
-  if (program === undefined) return { works: false, why: `not installed (${programs.join(', ')})` };
+  const program = findBubblewrap();
+  if (program === null) return { works: false, why: `not installed (${bubblewrapPlaces.join(', ')})` };
   let why = '';
   for (const [flags, starter] of trials) {
     const tried = spawnSync(program, [...flags, ...machine, '--', ...starter, '/bin/sh', '-c', ':'], {

@@ -5,6 +5,7 @@ import { delimiter, isAbsolute, join } from 'node:path';
 import { tryBubblewrap } from '../../agents/sandbox/bubblewrap.ts';
 import type { Bubblewrap } from '../../agents/sandbox/isolation.ts';
 import { sealedForSpawn } from '../../environment.ts';
+import { isExecutable } from '../../executable.ts';
 import { landlockAbi } from '../../os/landlock.ts';
 
 export interface Ran {
@@ -38,15 +39,6 @@ const OUTPUT_CHARS = 64 * 1024;
 function searchPath(path: string | undefined): string[] {
   const own = (path ?? '').split(delimiter).filter(isAbsolute);
   return [...new Set([...own, '/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin'])];
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function runToEnd(

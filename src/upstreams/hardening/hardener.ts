@@ -2,9 +2,10 @@
  * How a program is started so that other processes of its user cannot read it: under a copy that nobody can read, with
  * Node's inspector closed, in a namespace of its own. What cannot be had is reported, and the child started without.
  */
-import { accessSync, constants, existsSync, realpathSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { fixedPath } from '../../environment.ts';
+import { isExecutable } from '../../executable.ts';
 import { type Bubblewrap, bubblewrap } from '../../os/index.ts';
 import { Copies, secondGroup } from './copies.ts';
 import { readElf } from './elf.ts';
@@ -62,15 +63,6 @@ const isRoot = process.getuid?.() === 0;
 function none(detail: string): Measure[] {
   const all = ['unreadable', 'inspector', 'namespace', 'no new privileges'] as const;
   return all.map((measure) => notInForce(measure, detail));
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function describe(error: unknown): string {

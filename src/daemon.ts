@@ -40,6 +40,7 @@ import {
   agentsSocket,
   auditFile,
   controlSocket,
+  credentialsDirectory,
   foreignWorkDirectory,
   runtimeDirectory,
   version,
@@ -223,7 +224,9 @@ export class Daemon {
       env,
       hardener: new Hardener({
         stateDirectory: options.stateDirectory,
-        runtimeDirectories: [options.runtimeDirectory, runtimeDirectory(env)],
+        otherDirectories: [options.runtimeDirectory, runtimeDirectory(env), credentialsDirectory(env)].filter(
+          (directory) => directory !== null,
+        ),
       }),
       hardened: (upstream, measures) => {
         const missing = measures.filter(({ inForce }) => !inForce);

@@ -44,6 +44,7 @@ import {
   agentsSocket,
   auditFile,
   controlSocket,
+  credentialsDirectory,
   foreignWorkDirectory,
   runtimeDirectory,
   version,
@@ -206,7 +207,9 @@ export class Daemon {
       env,
       hardener: new Hardener({
         stateDirectory: options.stateDirectory,
-        runtimeDirectories: [options.runtimeDirectory, runtimeDirectory(env)],
+        otherDirectories: [options.runtimeDirectory, runtimeDirectory(env), credentialsDirectory(env)].filter(
+          (directory) => directory !== null,
+        ),
       }),
       workDirectory: join(options.runtimeDirectory, 'work'),
       foreignWorkDirectory: foreignWorkDirectory(env, options.runtimeDirectory),

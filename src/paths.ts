@@ -42,6 +42,11 @@ export function agentsDirectory(env: Environment): string | null {
   return runtime === undefined ? null : join(runtime, 'ostiary-agents');
 }
 
+/** `$CREDENTIALS_DIRECTORY`: what systemd hands to our service, such as the key of the vault. */
+export function credentialsDirectory(env: Environment): string | null {
+  return absolute(env.CREDENTIALS_DIRECTORY) ?? null;
+}
+
 /** In the {@link agentsDirectory}. */
 export function agentsSocket(directory: string): string {
   return join(directory, 'agents.sock');

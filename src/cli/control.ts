@@ -33,9 +33,12 @@ async function text(response: IncomingMessage): Promise<string> {
 
 export class ControlClient {
   readonly #socket: string;
+  readonly #hint: string;
 
-  constructor(socket: string) {
+  /** @param hint what to do when nobody answers */
+  constructor(socket: string, hint = 'start it with: ostiary up') {
     this.#socket = socket;
+    this.#hint = hint;
   }
 
   #send(method: string, path: string, body?: object): Promise<IncomingMessage> {
@@ -51,7 +54,7 @@ export class ControlClient {
       sent.on('error', (error: NodeJS.ErrnoException) =>
         reject(
           new Failure('daemon', `cannot reach the daemon: ${error.code ?? error.message}`, {
-            hint: 'start it with: ostiary up',
+            hint: this.#hint,
             cause: error,
           }),
         ),

@@ -6,7 +6,15 @@ import { ControlClient } from './control.ts';
 import type { FoundDaemon } from './find-daemon.ts';
 import { holdRunDirectory } from './run-directory.ts';
 
+/** Whoever may not is cut off without a word: it looks as if nobody were there. */
+const UNANSWERED =
+  'it lets in whom its listen.allow_uids names: ask who runs it; or is it down? systemctl status ostiary';
+
 class GuestClient extends ControlClient {
+  constructor(socket: string) {
+    super(socket, UNANSWERED);
+  }
+
   /** It holds no secret of ours, and tells no names of its own. */
   override secretsIn(): Promise<readonly string[]> {
     return Promise.resolve([]);

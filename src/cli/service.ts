@@ -95,9 +95,13 @@ function install(choice: Choice & { force?: boolean }): void {
     print(`wrote ${file.path}`);
   }
   const next = choice.system
-    ? ['systemd-sysusers', 'systemctl daemon-reload', 'systemctl enable --now ostiary']
+    ? [
+        'systemd-sysusers && systemctl daemon-reload',
+        `its key, configuration and secrets: ${join(packageRoot, 'docs', 'shared-host.md')}`,
+        'systemctl enable --now ostiary',
+      ]
     : ['systemctl --user daemon-reload', 'systemctl --user enable --now ostiary'];
-  for (const command of next) print(`next: ${command}`);
+  for (const step of next) print(`next: ${step}`);
 }
 
 function uninstall(choice: Choice): void {

@@ -5,7 +5,15 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import {
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -95,14 +103,30 @@ async function rig(t: TestContext, groups: readonly number[]) {
     secrets: { TOKEN: 'vault:kin' },
   };
   const config = { upstreams: { kin: upstream, other: upstream } };
-  const daemon = await startDaemon(t, { uid: stranger, groups, config, secrets: { kin: secret.value } });
+  const home = makeHome();
+  const credentials = join(home.directory, 'credentials');
+  const daemon = await startDaemon(t, {
+    home,
+    uid: stranger,
+    groups,
+    config,
+    secrets: { kin: secret.value },
+    env: { CREDENTIALS_DIRECTORY: credentials },
+    prepare: () => {
+      mkdirSync(credentials, { mode: 0o500 });
+      writeFileSync(join(credentials, 'ostiary-vault'), 'x', { mode: 0o400 });
+      for (const path of [join(credentials, 'ostiary-vault'), credentials])
+        chownSync(path, stranger, stranger);
+    },
+  });
   assert.equal(await call(daemon, 'kin', 'hello'), 'hello');
   return { daemon, secret };
 }
 
 /** F6: what `other` sees of `kin`. */
 async function lookAround(daemon: TestDaemon, pid: number) {
-  const directories = [daemon.home.state, join(daemon.home.runtime, 'ostiary', 'work')];
+  const { directory, state, runtime } = daemon.home;
+  const directories = [state, join(runtime, 'ostiary', 'work'), join(directory, 'credentials')];
   return JSON.parse(await call(daemon, 'other', 'look', { pid, directories })) as {
     processes: number;
     signal: unknown;
@@ -168,6 +192,7 @@ describe('upstreams of an ordinary user, attacked as that user', { concurrency: 
     assert.deepEqual([seen.signal, seen.environ, seen.memory], ['ESRCH', 'ENOENT', 'ENOENT']);
     assert.deepEqual(seen.directories[0], [], 'no vault, no key, no log');
     assert.equal(seen.directories[1]?.length, 1, 'no directory but its own');
+    assert.deepEqual(seen.directories[2], [], 'no credential that systemd gave to the daemon');
   });
 
   test('A1 A3 A4 A5 A6 A7 A9 F6: without a namespace', async (t) => {
@@ -198,7 +223,7 @@ const STARTS = `
 const { Hardener, commandOf } = await import(env.HARDENER);
 const { launch } = await import(env.LAUNCH);
 const guard = { guardGroup() {}, releaseGroup() {} };
-const hardener = new Hardener({ stateDirectory: env.STATE, runtimeDirectories: [] });
+const hardener = new Hardener({ stateDirectory: env.STATE, otherDirectories: [] });
 const program = { command: '/usr/bin/sleep', args: ['0.03'], hardening: env.HARDENING, env: {}, variables: ['TOKEN'], descriptors: 0, needs: [] };
 const plan = await hardener.plan(program);
 fs.mkdirSync(env.STATE + '/own', { recursive: true });

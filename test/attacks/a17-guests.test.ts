@@ -274,6 +274,17 @@ describe('A17 users of a daemon that is not theirs', { skip: unable }, () => {
     assert.deepEqual(readdirSync(join(own.runtime, 'ostiary')), [], 'nothing of it is left');
   });
 
+  test('A17: `run --daemon` says what it may be when the daemon cuts its user off', async (t) => {
+    const own = makeHome();
+    t.after(() => rmSync(own.directory, { recursive: true }));
+    for (const path of ['', ...readdirSync(own.directory)])
+      chownSync(join(own.directory, path), outsider, outsider);
+    const args = [mainFile, 'run', '--daemon', door, '--isolation', 'none', '--', 'true'];
+    const running = become(t, outsider, keeper, args, own.env, '/');
+    assert.equal(await running.ended, 4);
+    assert.match(running.stderr(), /cannot reach the daemon: .*\n.*listen\.allow_uids/);
+  });
+
   test('A17: when an agent is gone its session, socket and directory are', async () => {
     const gone = await user(shared, alice, keeper);
     const { id, socket } = await lease(gone);

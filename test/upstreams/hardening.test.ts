@@ -86,7 +86,7 @@ describe('a child in a namespace', () => {
     }
     const state = emptyDirectory(t);
     const cwd = emptyDirectory(t);
-    const hardener = new Hardener({ stateDirectory: state, runtimeDirectories: [] });
+    const hardener = new Hardener({ stateDirectory: state, otherDirectories: [] });
     const more = {
       env,
       variables: Object.keys(env),

@@ -47,8 +47,8 @@ export interface Plan extends Command {
 export interface HardenerPorts {
   /** Of ours; copies of programs are kept in it. */
   readonly stateDirectory: string;
-  /** Where our sockets and the children's directories are; of other daemons of this user, too. */
-  readonly runtimeDirectories: readonly string[];
+  /** Where our sockets, the children's directories and our credentials are; of other daemons of this user, too. */
+  readonly otherDirectories: readonly string[];
   readonly bubblewrap?: () => Promise<Bubblewrap>;
 }
 
@@ -172,14 +172,12 @@ export class Hardener {
       if (typeof closed === 'string') copies.set(binary, closed);
       else if (own.includes(binary)) unreadable = closed;
     }
-    const { stateDirectory, runtimeDirectories } = this.#ports;
+    const { stateDirectory, otherDirectories } = this.#ports;
     return {
       ...(node ?? { command: program.command, argv0: null, args: program.args }),
       namespace: {
         bubblewrap: path,
-        hidden: outermost(
-          [stateDirectory, ...runtimeDirectories].filter((directory) => existsSync(directory)),
-        ),
+        hidden: outermost([stateDirectory, ...otherDirectories].filter((directory) => existsSync(directory))),
         readOnly: program.needs,
         copies,
         descriptors: program.descriptors,

@@ -38,6 +38,13 @@ function ownerOf(path: string): number {
   throw new Failure('daemon', '--daemon: expected a socket', { place, hint });
 }
 
+/** For what needs no more than the socket. */
+export function guestClient(socket: string): ControlClient {
+  const path = resolve(socket);
+  ownerOf(path);
+  return new GuestClient(path);
+}
+
 export function guestOf(socket: string): FoundDaemon {
   const path = resolve(socket);
   const uid = ownerOf(path);

@@ -5,6 +5,7 @@ import type { BindingReport } from '../auth/binding.ts';
 import { Failure } from '../errors.ts';
 import { type EnclosureKind, enclosureKinds } from '../os/index.ts';
 import type { ControlClient } from './control.ts';
+import { guestClient } from './guest.ts';
 import { mainFile } from './main-file.ts';
 import { residentDaemon } from './resident-daemon.ts';
 
@@ -75,8 +76,14 @@ function processNumber(text: string): number {
   throw new Failure('usage', 'expected the number of a process');
 }
 
-async function bind(id: string, pid: string, { kind }: { kind: EnclosureKind }): Promise<void> {
-  const bound = await (await daemon()).bindSession(id, { pid: processNumber(pid), kind });
+interface BindOptions {
+  readonly kind: EnclosureKind;
+  readonly daemon?: string;
+}
+
+async function bind(id: string, pid: string, { kind, daemon: socket }: BindOptions): Promise<void> {
+  const client = socket === undefined ? await daemon() : guestClient(socket);
+  const bound = await client.bindSession(id, { pid: processNumber(pid), kind });
   print(bound.kind === 'uid' ? 'not bound' : `bound to ${bound.kind} ${bound.id}`);
 }
 
@@ -106,6 +113,7 @@ export function sessionCommand(): Command {
         .choices(enclosureKinds)
         .default('pid-namespace'),
     )
+    .option('--daemon <socket>', 'of the daemon of another user, by its agents.sock')
     .action(bind);
   session
     .command('end <id>')

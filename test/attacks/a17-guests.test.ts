@@ -231,6 +231,18 @@ describe('A17 users of a daemon that is not theirs', { skip: unable }, () => {
     assert.match(unseen.error ?? '', /no PID namespace of its own, or does not show it/);
   });
 
+  test('B4: `session bind --daemon` binds a session of one\u2019s own, and nobody else\u2019s', async (t) => {
+    const session = await lease(the(a));
+    const bind = (uid: number) => {
+      const args = [session.id, String(the(a).pid), '--kind', 'ancestry', '--daemon', door];
+      return become(t, uid, keeper, [mainFile, 'session', 'bind', ...args], {});
+    };
+    const others = bind(other);
+    assert.equal(await others.ended, 2);
+    assert.match(others.stderr(), /no such session/);
+    assert.equal(await bind(alice).line(), `bound to ancestry ${the(a).pid}`);
+  });
+
   test('A17: who is not listed gets no byte, in the group of the sockets or not', async (t) => {
     const session = await lease(the(a));
     for (const [to, bytes] of [

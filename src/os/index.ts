@@ -18,6 +18,6 @@ export { notifyService } from './notify.ts';
 export { type TcpPeer, tcpPeer, type UnixPeer, unixPeer } from './peer.ts';
 export { filledPipe } from './pipe.ts';
 export { type PortHolder, portHolder } from './port-holder.ts';
-export { processStart } from './process.ts';
+export { processName, processStart } from './process.ts';
 export { isUser } from './sockets.ts';
 export { forgetVariable } from './variables.ts';

@@ -1,11 +1,12 @@
 /** Who listens on a TCP port of this machine, for a person to be told. Linux: proc_net_tcp.txt and proc_pid_fd(5). */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { processName } from './process.ts';
 
 export interface PortHolder {
   readonly uid: number;
   /** `null` where its descriptors are closed to us. */
   readonly pid: number | null;
-  /** Its name by proc_pid_comm(5), which it may choose itself. */
+  /** As {@link processName}. */
   readonly name: string | null;
 }
 
@@ -54,5 +55,5 @@ export function portHolder(port: number): PortHolder | null {
     (name) => /^\d+$/.test(name) && hasDescriptor(name, `socket:[${found.inode}]`),
   );
   if (pid === undefined) return { uid: found.uid, pid: null, name: null };
-  return { uid: found.uid, pid: Number(pid), name: read(`/proc/${pid}/comm`).trim() };
+  return { uid: found.uid, pid: Number(pid), name: processName(Number(pid)) };
 }

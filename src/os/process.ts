@@ -47,6 +47,20 @@ export function processStart(pid: number): string | null {
   return processStat(pid)?.start ?? null;
 }
 
+/**
+ * What a person knows process `pid` by, as proc_pid_comm(5); it may have chosen it itself, so that it proves nothing.
+ * @returns `null` when it is gone, or the system is not Linux
+ */
+export function processName(pid: number): string | null {
+  try {
+    const name = readFileSync(`/proc/${pid}/comm`, 'utf8').replace(/\n$/, '');
+    // Node 24 and 26 name their first thread, and the kernel calls the process by that name.
+    return /^(?:node-)?MainThread$/.test(name) ? 'node' : name;
+  } catch {
+    return null;
+  }
+}
+
 /** Every process that we see → its parent. */
 export function parents(): ReadonlyMap<number, number> {
   const found = new Map<number, number>();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { processStart } from '../../src/os/index.ts';
+import { processName, processStart } from '../../src/os/index.ts';
 import { run, start } from './support.ts';
 
 const linux = { skip: process.platform === 'linux' ? false : 'Linux only' };
@@ -14,6 +14,21 @@ test('the start of a process is a fixed number of ticks, and later for its child
   await child.line();
   assert.equal(processStart(process.pid), own);
   assert.ok(BigInt(processStart(child.pid) ?? 0) > BigInt(own ?? 0));
+});
+
+test('a Node is called node, whatever it calls its first thread', linux, async (t) => {
+  const child = run(
+    t,
+    `say('up'); process.stdin.once('data', () => { process.title = 'another'; say('named'); });`,
+  );
+  await child.line();
+  assert.equal(processName(child.pid), 'node');
+  child.child.stdin.write('\n');
+  await child.line();
+  assert.equal(processName(child.pid), 'another');
+  child.child.kill('SIGKILL');
+  await child.ended;
+  assert.equal(processName(child.pid), null);
 });
 
 test('a process cannot forge its start by its name', linux, async (t) => {

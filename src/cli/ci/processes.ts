@@ -3,6 +3,7 @@
  * sandbox reads those of its own user, and so do we. Linux; elsewhere there is nothing to look at.
  */
 import { readdirSync, readFileSync } from 'node:fs';
+import { processName } from '../../os/index.ts';
 import type { Item } from './item.ts';
 
 const hint =
@@ -16,10 +17,6 @@ function read(pid: string, file: string): Buffer | null {
   }
 }
 
-function nameOf(pid: string): string {
-  return read(pid, 'comm')?.toString().trim() ?? '?';
-}
-
 /** Files of proc(5), and what they are. */
 const files = { environ: 'environment', cmdline: 'command line' } as const;
 
@@ -31,6 +28,11 @@ export function* processItems(readable: readonly ProcessFile[]): Generator<Item>
     for (const file of readable) {
       const bytes = read(pid, file);
       if (bytes === null || bytes.length === 0) continue;
-      yield { kind: 'process', place: `${files[file]} of process ${pid} (${nameOf(pid)})`, bytes, hint };
+      yield {
+        kind: 'process',
+        place: `${files[file]} of process ${pid} (${processName(Number(pid)) ?? '?'})`,
+        bytes,
+        hint,
+      };
     }
 }

@@ -1,6 +1,7 @@
 /** Where else than in messages a fake value can surface: processes of the upstream, and files that it wrote. */
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { processName } from '../../os/index.ts';
 
 /** Larger files are not searched, and said not to be. */
 const LARGEST = 16 * 1024 * 1024;
@@ -25,7 +26,6 @@ function read(path: string): string {
 
 interface Stat {
   readonly pid: number;
-  readonly name: string;
   readonly parent: number;
   readonly group: number;
 }
@@ -36,9 +36,7 @@ function statOf(pid: number): Stat | null {
   const end = text.lastIndexOf(')');
   if (end < 0) return null;
   const [, parent, group] = text.slice(end + 2).split(' ');
-  // Newer Nodes name their first thread, and with it what the kernel calls the process.
-  const name = text.slice(text.indexOf('(') + 1, end).replace(/-MainThread$/, '');
-  return { pid, name, parent: Number(parent), group: Number(group) };
+  return { pid, parent: Number(parent), group: Number(group) };
 }
 
 /**
@@ -60,9 +58,9 @@ export function processesOf(roots: readonly number[], directory: string): Proces
   }
   return all
     .filter(({ pid }) => ours.has(pid))
-    .map(({ pid, name }) => ({
+    .map(({ pid }) => ({
       pid,
-      name,
+      name: processName(pid) ?? '?',
       first: roots.includes(pid),
       argv: read(`/proc/${pid}/cmdline`).replaceAll('\0', ' '),
       environ: read(`/proc/${pid}/environ`).split('\0'),

@@ -6,6 +6,7 @@
 //   … --suite trixie                           another Debian than bookworm
 //   … --cache DIRECTORY                        keeps the bare system there for the next time
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   copyFileSync,
   cpSync,
@@ -179,16 +180,20 @@ function qemu(root, scratch) {
   return spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
-function children(pid) {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean);
+/** The first process of a container goes on without nspawn; with it all others go. */
+function end({ pid }) {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean);
+    for (const each of [...children, pid]) process.kill(each, 'SIGKILL');
+  } catch {
+    // It has ended meanwhile.
+  }
 }
 
 let machine;
 const scratch = mkdtempSync(join(tmpdir(), 'boot-unit-'));
-/** The first process of a container goes on without nspawn; with it all others go. */
 function cleanUp() {
-  for (const pid of machine?.exitCode === null ? [...children(machine.pid), machine.pid] : [])
-    process.kill(pid, 'SIGKILL');
+  if (machine?.exitCode === null) end(machine);
   rmSync(scratch, { recursive: true, force: true, maxRetries: 20 });
   rmSync(join('/run/systemd/nspawn/propagate', name), { recursive: true, force: true });
 }
@@ -201,6 +206,7 @@ run('cp', ['-a', '--reflink=auto', bareSystem(scratch), root]);
 furnish(root, scratch);
 told('boot');
 machine = inQemu ? qemu(root, scratch) : nspawn(root);
+const ended = once(machine, 'close');
 let last;
 const rest = [];
 for await (const line of createInterface({ input: machine.stdout })) {
@@ -211,5 +217,6 @@ for await (const line of createInterface({ input: machine.stdout })) {
     last = said;
   }
 }
+await ended;
 if (last !== 'done') process.exitCode = 1;
 if (!last?.startsWith('done')) told(`it did not come to its end:\n${rest.slice(-40).join('\n')}`);

@@ -301,8 +301,8 @@ export const limits = {
   trustedFileBytes: 8 * MiB,
   /** One control request. */
   controlBytes: 1 * MiB,
-  /** From spawn of the agent's launcher to its report; Node needs under 0.1 s, on a busy machine some times that. */
-  launcherStartMs: 15 * second,
+  /** From spawn of the agent's launcher to its report; Node needs under 0.1 s, on a busy emulated machine 20 s. */
+  launcherStartMs: 60 * second,
   /** One try of bubblewrap; it takes 10 ms. */
   bubblewrapTrialMs: 5 * second,
   /** Until what an agent started must have ended after it; each look takes a millisecond. */

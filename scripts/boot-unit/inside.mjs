@@ -249,7 +249,22 @@ async function waiting(options) {
   return { socket, pid, session: dirname(socket).split('/').at(-1), goOn };
 }
 
+/** A client on loopback: a token by the helper, then a request that an upstream answers. */
+const BY_HTTP = `
+const { mcpServers: { github } } = JSON.parse(require('fs').readFileSync(process.env.OSTIARY_MCP_CONFIG));
+const headers = { ...JSON.parse(require('child_process').execSync(github.headersHelper)),
+  'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'x', version: '1' } };
+const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'initialize', params });
+fetch(github.url, { method: 'POST', headers, body }).then(({ status }) => console.log('answered', status));`;
+
 async function bindings() {
+  await check('run --http: by token and uid on loopback', async () => {
+    writeFileSync('/boot-unit/http.cjs', BY_HTTP);
+    const run = use.trim().replace('run ', 'run --http ').replace(/-- .*/, '-- node /boot-unit/http.cjs');
+    matches(must(await as('alice', run)), /answered 200/);
+  });
+
   await check('run binds: outside, alice herself is refused, and it is recorded', async () => {
     const { socket, session, goOn } = await waiting('');
     matches(must(await as('alice', knock(socket))), /knocked 403/);

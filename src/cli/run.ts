@@ -93,10 +93,11 @@ function reach(lease: Lease, sandbox: Sandbox, http: boolean) {
 /**
  * Whether the agent can be told from other programs of this user by its descent from us: nothing leaves the PID namespace
  * of bubblewrap, and Landlock's orphans become ours. The daemon of another user does not see which process has a
- * connection on TCP, all that Landlock leaves the agent.
+ * connection on TCP, which is what `--http` wishes for, and all that Landlock leaves the agent.
  */
-function staysBelowUs({ mechanism }: Sandbox, { daemon }: RunOptions): boolean {
-  return mechanism === 'bubblewrap' || (mechanism === 'landlock' && daemon === undefined);
+function staysBelowUs({ mechanism }: Sandbox, { daemon, http }: RunOptions): boolean {
+  if (mechanism === 'landlock') return daemon === undefined;
+  return mechanism === 'bubblewrap' && (daemon === undefined || http !== true);
 }
 
 /** @param early started while this was loaded; `null` when it could not be told yet which one is needed */

@@ -87,6 +87,15 @@ async function user(t: Ends, uid: number, group: number): Promise<User> {
   };
 }
 
+/** A home of a user who runs an agent, and a project in it. */
+function ownHome(uid = alice) {
+  const own = makeHome();
+  const project = join(own.directory, 'project');
+  mkdirSync(project);
+  for (const path of ['', ...readdirSync(own.directory)]) chownSync(join(own.directory, path), uid, uid);
+  return { ...own, project, remove: () => rmSync(own.directory, { recursive: true }) };
+}
+
 const secret = 'canary-a17-guests-5d1f0c';
 const unable =
   process.platform !== 'linux' || process.getuid?.() !== 0
@@ -272,27 +281,36 @@ describe('A17 users of a daemon that is not theirs', { skip: unable }, () => {
         if (id === 2) console.log(line), shim.stdin.end(), process.exit(Object.keys(process.env).includes('TOKEN') ? 1 : 42);
       });
       send(${initialize});`;
-    const own = makeHome();
-    t.after(() => rmSync(own.directory, { recursive: true }));
-    const project = join(own.directory, 'project');
-    mkdirSync(project);
-    for (const path of ['', ...readdirSync(own.directory)])
-      chownSync(join(own.directory, path), alice, alice);
+    const { env, runtime, project, remove } = ownHome();
+    t.after(remove);
     const args = [mainFile, 'run', '--daemon', door, '--', process.execPath, '-e', agent];
-    const running = become(t, alice, keeper, args, own.env, project);
+    const running = become(t, alice, keeper, args, env, project);
     assert.match(await running.line(), /"id":2,"result":\{"content":\[\{"type":"text","text":"\d+"/);
     assert.equal(await running.ended, 42, running.stderr());
     assert.match(running.stderr(), /level L2: secrets are with uid 2003/);
-    assert.deepEqual(readdirSync(join(own.runtime, 'ostiary')), [], 'nothing of it is left');
+    assert.deepEqual(readdirSync(join(runtime, 'ostiary')), [], 'nothing of it is left');
+  });
+
+  test('A17: `run --daemon --http` gives an agent its upstream on loopback', async (t) => {
+    const agent = `
+      const { mcpServers } = JSON.parse(require('node:fs').readFileSync(process.env.OSTIARY_MCP_CONFIG));
+      const { url, headersHelper } = mcpServers.chatty;
+      const own = headersHelper ? JSON.parse(require('node:child_process').execSync(headersHelper)) : { Authorization: 'Bearer ' + process.env.OSTIARY_TOKEN };
+      const headers = { ...own, 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+      fetch(url, { method: 'POST', headers, body: ${JSON.stringify(initialize)} }).then(({ status }) => console.log(status));`;
+    const { env, project, remove } = ownHome();
+    t.after(remove);
+    const args = [mainFile, 'run', '--http', '--daemon', door, '--', process.execPath, '-e', agent];
+    const running = become(t, alice, keeper, args, env, project);
+    assert.equal(await running.line(), '200', running.stderr());
+    assert.equal(await running.ended, 0);
   });
 
   test('A17: `run --daemon` says what it may be when the daemon cuts its user off', async (t) => {
-    const own = makeHome();
-    t.after(() => rmSync(own.directory, { recursive: true }));
-    for (const path of ['', ...readdirSync(own.directory)])
-      chownSync(join(own.directory, path), outsider, outsider);
+    const { env, project, remove } = ownHome(outsider);
+    t.after(remove);
     const args = [mainFile, 'run', '--daemon', door, '--isolation', 'none', '--', 'true'];
-    const running = become(t, outsider, keeper, args, own.env, '/');
+    const running = become(t, outsider, keeper, args, env, project);
     assert.equal(await running.ended, 4);
     assert.match(running.stderr(), /cannot reach the daemon: .*\n.*listen\.allow_uids/);
   });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { matchGlob } from '../src/glob.ts';
+import { processorMs } from './support/processor.ts';
 
 const matching: Array<[string, string]> = [
   ['', ''],
@@ -63,7 +64,7 @@ test('glob: agrees with the definition', () => {
 });
 
 test('G4 glob: a hostile pattern takes pattern × text steps, not 2^n', () => {
-  const started = performance.now();
+  const before = processorMs();
   assert.equal(matchGlob(`${'*a'.repeat(500)}*b`, 'a'.repeat(5000)), false);
-  assert.ok(performance.now() - started < 2000);
+  assert.ok(processorMs() - before < 2_000);
 });

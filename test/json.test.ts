@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { decodeString, deeperThan, elements, findDuplicateKey, members, skipValue } from '../src/json.ts';
+import { processorMs } from './support/processor.ts';
 
 const at = (text: string) => Buffer.from(text);
 
@@ -67,7 +68,7 @@ test('elements and strings', () => {
 });
 
 test('C1: reading takes linear time whatever the upstream writes', () => {
-  const startedAt = performance.now();
+  const before = processorMs();
   for (const text of [
     `{"a":"${'\\"'.repeat(500_000)}"}`,
     `{"a":"${'\\\\'.repeat(500_000)}"}`,
@@ -77,7 +78,7 @@ test('C1: reading takes linear time whatever the upstream writes', () => {
     `{${'"a":1,'.repeat(150_000)}"b":2}`,
   ])
     members(at(text), 0);
-  assert.ok(performance.now() - startedAt < 3_000, `${performance.now() - startedAt} ms`);
+  assert.ok(processorMs() - before < 3_000);
 });
 
 test('C1 G1: a key that occurs twice is found at any depth, in any spelling', () => {

@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import { canBecome } from '../os/support.ts';
-import { callTool, HttpClient, HttpRefusal, handshake, LineClient } from '../support/client.ts';
+import { callTool, HttpClient, HttpRefusal, handshake, LineClient, TIMEOUT_MS } from '../support/client.ts';
 import {
   bearer,
   eventually,
@@ -149,7 +149,7 @@ describe('B4 stolen tokens', () => {
       }
     });
     const deadline = new Promise((_resolve, reject) =>
-      setTimeout(() => reject(new Error('the GET stream stays open')), 5000).unref(),
+      setTimeout(() => reject(new Error('the GET stream stays open')), TIMEOUT_MS).unref(),
     );
     await Promise.race([standingEnded, deadline]);
   });

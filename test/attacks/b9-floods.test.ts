@@ -12,6 +12,7 @@ import {
   LineClient,
   type Message,
   Reply,
+  TIMEOUT_MS,
   textOf,
 } from '../support/client.ts';
 import { bearer, eventually, portOf, sharedDaemon, socketOf, type TestDaemon } from '../support/daemon.ts';
@@ -68,13 +69,12 @@ describe('B9 floods', () => {
       1000,
     );
     t.after(() => clearInterval(drip));
-    const startedAt = performance.now();
     const client = await httpClient();
     t.after(() => client.close());
     assert.equal(await callTool(client, 'echo', { text: 'still here' }), 'still here');
-    assert.ok(performance.now() - startedAt < 5_000, 'a normal client is served at once');
     const allGone = () => attackers.every(({ gone }) => gone);
-    await eventually('the end of all slow connections', allGone, limits.headersTimeoutMs + 8_000);
+    assert.ok(!allGone(), 'a normal client is served meanwhile');
+    await eventually('the end of all slow connections', allGone, limits.headersTimeoutMs + TIMEOUT_MS);
   });
 
   test('B9: connections beyond the limit are dropped, those within it go on', async (t) => {
@@ -173,9 +173,7 @@ describe('B9 floods', () => {
       t.after(() => void client.close());
       for (const size of [1.5 * MiB, 6 * MiB, 15 * MiB]) {
         const text = 'é'.repeat(size / 2);
-        const startedAt = performance.now();
         assert.ok((await callTool(client, 'echo', { text })) === text, `${size} bytes`);
-        assert.ok(performance.now() - startedAt < 10_000);
       }
       const large = textOf(
         await client.request(

@@ -1,7 +1,7 @@
 /** C1: what two parsers could read in two ways is refused; everything else arrives as it was written. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { HttpClient, handshake, LineClient, type Message, textOf } from '../support/client.ts';
+import { HttpClient, handshake, LineClient, type Message, TIMEOUT_MS, textOf } from '../support/client.ts';
 import { bearer, portOf, sharedDaemon, socketOf } from '../support/daemon.ts';
 import { fixtureServer } from '../support/servers.ts';
 import { refusalIn } from './support.ts';
@@ -12,7 +12,7 @@ type Send = (bytes: string | Buffer) => Promise<Message>;
 /** A message that was forwarded by mistake may never be answered. */
 function within<T>(answer: Promise<T>): Promise<T> {
   const late = new Promise<never>((_resolve, reject) => {
-    setTimeout(() => reject(new Error('no answer')), 5_000).unref();
+    setTimeout(() => reject(new Error('no answer')), TIMEOUT_MS).unref();
   });
   return Promise.race([answer, late]);
 }

@@ -1,7 +1,15 @@
 /** C4: an answer goes to the one who asked, once. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { callTool, HttpClient, handshake, LineClient, type Message, textOf } from '../support/client.ts';
+import {
+  callTool,
+  HttpClient,
+  handshake,
+  LineClient,
+  type Message,
+  TIMEOUT_MS,
+  textOf,
+} from '../support/client.ts';
 import { bearer, eventually, portOf, sharedDaemon, socketOf } from '../support/daemon.ts';
 import { fixtureServer } from '../support/servers.ts';
 import { refusalIn } from './support.ts';
@@ -165,7 +173,7 @@ describe('C4 ids, answers, cancels', () => {
       method: 'tools/call',
       params: { name: 'elicit' },
     });
-    const deadline = setTimeout(() => reply.destroy(), 5_000);
+    const deadline = setTimeout(() => reply.destroy(), TIMEOUT_MS);
     const heard: (string | undefined)[] = [];
     for await (const { message } of reply.events()) {
       heard.push(message?.method ?? 'answer');

@@ -91,7 +91,7 @@ test('C5 B10: whatever two sessions ask of one shared child at once, nothing cro
           one.request(
             'tools/call',
             { name: 'echo', arguments: { text: `end-${who}.` } },
-            { id: `r${round}`, timeoutMs: 5_000 },
+            { id: `r${round}` },
           ),
         ),
       );

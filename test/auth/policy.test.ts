@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Decision, evaluate, type Policy, type Rule, type Target } from '../../src/auth/policy.ts';
 import type { Caller } from '../../src/auth/session.ts';
+import { processorMs } from '../support/processor.ts';
 
 const callerIn = (profile: string) => ({ session: { profile } }) as unknown as Caller;
 
@@ -109,9 +110,9 @@ test('G5: a profile that does not exist, or has a name of Object.prototype, allo
 });
 
 test('G4: a glob of many stars does not explode', () => {
-  const startedAt = performance.now();
+  const before = processorMs();
   policy(allow('u', { tools: [`${'*a'.repeat(200)}*b`] })).deny('p/no match', `u tool ${'a'.repeat(20_000)}`);
-  assert.ok(performance.now() - startedAt < 2_000);
+  assert.ok(processorMs() - before < 2_000);
 });
 
 test('G1: a glob over resources does not reach through dot segments', () => {

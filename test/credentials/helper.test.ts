@@ -13,7 +13,6 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import type { Helper } from '../../src/credentials/helper.ts';
 import { reveal } from '../../src/credentials/reveal.ts';
-import { limits } from '../../src/limits.ts';
 import { eventually } from '../support/daemon.ts';
 import { helper, jwt, Rig, ref, script } from './helpers-support.ts';
 import { canary, directory, fails, toNobody } from './support.ts';
@@ -178,7 +177,6 @@ describe('what goes wrong', () => {
 
   test('E9: one that hangs is killed with all that it started, even if it ignores SIGTERM', async (t) => {
     const marker = join(directory(t), 'started');
-    const began = performance.now();
     const text = `trap '' TERM; (trap '' TERM; while :; do /bin/sleep 100; done) & : > "$MARKER"; while :; do /bin/sleep 100; done`;
     const rig = new Rig(t, { h: script(text, { MARKER: marker }, { timeoutMs: 1000 }) });
     const failed = fails(
@@ -190,7 +188,6 @@ describe('what goes wrong', () => {
     assert.equal(rig.guarded.size, 1, 'the watchdog ends it should we be killed');
     await failed;
     assert.equal(rig.guarded.size, 0);
-    assert.ok(performance.now() - began < 1000 + limits.upstreamGraceMs + 5000);
     // SIGKILL has been sent; the kernel takes a moment to be done with it.
     await eventually('all of it gone', () => processesWith(`MARKER=${marker}`).length === 0 || undefined);
   });

@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { mainFile } from '../../src/cli/main-file.ts';
 import type { Canary } from '../support/leaks.ts';
+import { TIMEOUT_MS } from '../support/mcp.ts';
 
 export interface Result {
   readonly code: number | null;
@@ -46,7 +47,7 @@ export interface Process {
 }
 
 /** Waits for a condition, and says which one did not come. */
-export async function until<T>(look: () => T, what: string, timeoutMs = 15_000): Promise<NonNullable<T>> {
+export async function until<T>(look: () => T, what: string, timeoutMs = TIMEOUT_MS): Promise<NonNullable<T>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const seen = look();

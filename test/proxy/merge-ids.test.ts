@@ -2,7 +2,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { refusalIn } from '../attacks/support.ts';
-import { callTool, HttpClient, handshake, LineClient, type Message, textOf } from '../support/client.ts';
+import {
+  callTool,
+  HttpClient,
+  handshake,
+  LineClient,
+  type Message,
+  TIMEOUT_MS,
+  textOf,
+} from '../support/client.ts';
 import { bearer, eventually, portOf, sharedDaemon, socketOf } from '../support/daemon.ts';
 import { fixtureServer } from '../support/servers.ts';
 
@@ -57,7 +65,7 @@ describe('ids at the merged endpoint', () => {
         { id, params: { _meta: { progressToken: 'mine' } } },
         `q${id}`,
       );
-      const { message } = await client.waitFor(({ method }) => method === 'roots/list', 10_000, from);
+      const { message } = await client.waitFor(({ method }) => method === 'roots/list', TIMEOUT_MS, from);
       assert.equal(typeof message?.id, 'number');
       assert.deepEqual(message?.params, { _meta: { progressToken: message?.id } });
       client.send({ jsonrpc: '2.0', id: message?.id, error: { code: -1, message: 'no' } });
@@ -95,7 +103,7 @@ describe('ids at the merged endpoint', () => {
     first.catch(() => {});
     const from = client.lines.length;
     client.send({ jsonrpc: '2.0', id: 7, method: 'tools/call', params: { name: 'one__who' } });
-    const { message } = await client.waitFor(({ id }) => id === 7, 10_000, from);
+    const { message } = await client.waitFor(({ id }) => id === 7, TIMEOUT_MS, from);
     assert.equal(refusalIn(message), 'bad_message');
     await client.notify('notifications/cancelled', { requestId: 7 });
     assert.deepEqual(JSON.parse(await callTool(client, 'chatty__cancelled_ids')), [7]);

@@ -27,7 +27,7 @@ import { Failure } from '../../src/errors.ts';
 import { defaultConfigFile, packageRoot, stateDirectory } from '../../src/paths.ts';
 import type { AuditRecord } from '../../src/proxy/audit/record.ts';
 import type { SessionReport } from '../../src/proxy/control.ts';
-import type { Address } from './client.ts';
+import { type Address, TIMEOUT_MS } from './client.ts';
 
 export const mainFile = join(packageRoot, 'dist', 'main.js');
 
@@ -107,14 +107,11 @@ export interface Exit {
   readonly stderr: string;
 }
 
-const startMs = 20_000;
-const stopMs = 10_000;
-
 /** Resolves as soon as `probe` gives something; `undefined`, `false` and `null` mean not yet. */
 export async function eventually<T>(
   what: string,
   probe: () => T | Promise<T>,
-  timeoutMs = 10_000,
+  timeoutMs = TIMEOUT_MS,
 ): Promise<Exclude<T, undefined | false | null>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
@@ -234,7 +231,7 @@ function launch(home: Home, options: DaemonOptions): Started {
 
 async function end({ child, exited }: Started): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), stopMs);
+  const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS);
   await exited;
   clearTimeout(timer);
 }
@@ -253,7 +250,7 @@ function endWith(ends: Ends, home: Home, started: Started): void {
 }
 
 async function withDeadline(started: Started): Promise<Ready | null> {
-  const timer = setTimeout(() => started.child.kill('SIGKILL'), startMs);
+  const timer = setTimeout(() => started.child.kill('SIGKILL'), TIMEOUT_MS);
   const ready = await started.ready;
   clearTimeout(timer);
   return ready;

@@ -1,7 +1,7 @@
 /** Connections that another user makes, by a process of that user. */
 import type { TestContext } from 'node:test';
 import { run } from '../os/support.ts';
-import type { Address } from './client.ts';
+import { type Address, TIMEOUT_MS } from './client.ts';
 
 export const stranger = 2001;
 
@@ -21,7 +21,7 @@ const once = () => new Promise((done) => {
   socket.on('data', (chunk) => { text += chunk.toString('latin1'); });
   socket.on('error', ({ code }) => heard.errors.push(code));
   socket.on('close', () => { heard.received.push(text); done(); });
-  socket.setTimeout(5000, () => socket.destroy(Object.assign(new Error(), { code: 'TIMEOUT' })));
+  socket.setTimeout(${TIMEOUT_MS}, () => socket.destroy(Object.assign(new Error(), { code: 'TIMEOUT' })));
 });
 for (let i = 0; i < times; i++) await once();
 say(JSON.stringify(heard));

@@ -13,6 +13,7 @@ import {
   type LaunchTools,
   launch,
 } from '../../src/upstreams/stdio/launch.ts';
+import { TIMEOUT_MS } from '../support/mcp.ts';
 
 export function emptyDirectory(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'ostiary-test-'));
@@ -35,9 +36,9 @@ export function lives(pid: number): boolean {
   }
 }
 
-/** Waits for a condition, for ten seconds at most. */
+/** Waits for a condition, and says which one did not come. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + TIMEOUT_MS;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`timed out: ${what}`);
     await sleep(5);

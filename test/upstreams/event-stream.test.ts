@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { limits } from '../../src/limits.ts';
 import { EventStream } from '../../src/upstreams/http/event-stream.ts';
+import { processorMs } from '../support/processor.ts';
 
 interface Read {
   readonly events: [type: string, data: string][];
@@ -91,7 +92,7 @@ test('F4 memory and time stay bounded', () => {
     for (let fed = 0; fed < times; fed++) stream.push(chunk);
   };
   const before = process.memoryUsage().rss;
-  const started = performance.now();
+  const started = processorMs();
   feed('x'.repeat(1 << 16), 512);
   feed(`\n\n${': '.repeat(1 << 15)}`, 512);
   feed('\n\n\n\n:\n\n\r\r\r\n\r', 10_000);
@@ -99,7 +100,7 @@ test('F4 memory and time stay bounded', () => {
   feed('\nid: 1\n', 100_000);
   feed('d', 100_000);
   assert.ok(process.memoryUsage().rss - before < 200 << 20, 'memory');
-  assert.ok(performance.now() - started < 20_000, 'time');
+  assert.ok(processorMs() - started < 20_000, 'time');
   feed('\n\ndata: a\n\n', 1);
   assert.ok(events >= 1);
 });

@@ -116,11 +116,9 @@ describe('an upstream that dies at work', () => {
     const [first, bystander] = [await pidOf(talk), await pidOf(other)];
     const hanging = [talk.call('hang'), talk.call('hang')];
     await pidOf(talk);
-    const killedAt = performance.now();
     process.kill(first, 'SIGKILL');
     for (const answer of await Promise.all(hanging))
       assert.deepEqual(refusal(answer), ['upstream_exited', 'ostiary: upstream it was ended by SIGKILL']);
-    assert.ok(performance.now() - killedAt < 5000, 'long before any timeout');
     const second = await pidOf(talk);
     assert.ok(second > 0 && second !== first);
     assert.equal(await pidOf(other), bystander, 'others keep theirs');

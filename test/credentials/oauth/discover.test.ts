@@ -10,6 +10,7 @@ import {
   requirePkce,
   serverChanged,
 } from '../../../src/credentials/oauth/server.ts';
+import { processorMs } from '../../support/processor.ts';
 import { failure, metadata, metadataPath, noHttp, serve, serverAt, world } from './support.ts';
 
 const resourcePath = '/.well-known/oauth-protected-resource';
@@ -43,11 +44,11 @@ describe('WWW-Authenticate', () => {
       'B\u00e9arer a=b',
     ])
       assert.equal(parseChallenge(header), null, header);
-    const start = Date.now();
+    const before = processorMs();
     parseChallenge(`Bearer ${'a="\\'.repeat(4000)}`);
     parseChallenge(`Bearer ${','.repeat(16_000)}=`);
     parseChallenge('x '.repeat(8_000));
-    assert.ok(Date.now() - start < 2_000);
+    assert.ok(processorMs() - before < 2_000);
   });
 
   test('scopes are scopes, each once', () => {

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** Stands in for the real one: it needs its token, proves that it has it by a digest, and says where it runs. */
 import { createHash } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { serve, text } from './stdio.mjs';
 
 const { GITHUB_PERSONAL_ACCESS_TOKEN: token } = process.env;
@@ -19,6 +19,7 @@ const me = () => ({
   digest: createHash('sha256').update(token).digest('hex'),
   uid: process.getuid(),
   groups: process.getgroups(),
+  capabilities: /^CapEff:\s*(\w+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))[1],
   processes: listed('/proc').filter((name) => /^\d+$/.test(name)).length,
   state: listed('/var/lib/ostiary'),
   credentials: listed('/run/credentials/ostiary.service'),

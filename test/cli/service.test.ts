@@ -54,6 +54,8 @@ test('the system unit keeps what it promises, and lets the daemon see whose a co
   ])
     assert.ok(text.includes(`\n${line}\n`), line);
   assert.match(text, /^RestrictAddressFamilies=.*AF_NETLINK/m);
+  // It forbids openat2, and bubblewrap needs that.
+  assert.doesNotMatch(text, /^RestrictSUIDSGID=/m);
   // In a user namespace every peer would be 65534.
   assert.doesNotMatch(text, /^PrivateUsers=/m);
 });

@@ -275,10 +275,8 @@ async function bindings() {
 
 async function ends() {
   await check('killed, it is started again', async () => {
-    const pid = mainPid();
-    must(await root(`kill -9 ${pid}`));
-    await eventually('a new one', () => show('ActiveState') === 'active' && mainPid() !== pid);
-    assert.equal(show('NRestarts'), '1');
+    must(await root(`kill -9 ${mainPid()}`));
+    await eventually('a new one', () => show('NRestarts') === '1' && show('ActiveState') === 'active');
     assert.equal((await me('alice')).uid, uidOf('ostiary'));
   });
   await check('stopped, it leaves nothing, though an agent is at work', async () => {
@@ -368,3 +366,5 @@ await preparation();
 for (const part of [setUpAsDocumented, unitInForce, agents, bindings, ends, ownUsers, userUnit, remains])
   await part();
 say(failed === 0 ? 'done' : `done, ${failed} failed`);
+// What a check that failed has left running is not waited for.
+process.exit();

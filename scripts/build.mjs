@@ -16,12 +16,15 @@ const programs = [
   'main',
   'agents/attack/kit',
   'agents/attack/spy',
-  'agents/sandbox/launcher',
-  'agents/sandbox/start-agent',
   'cli/doctor/attack/upstream',
   'credentials/keychain/worker',
   'credentials/oauth/refresh-worker',
 ];
+
+/** Each in a file of its own: an agent waits for them to start. */
+const launchers = ['agents/sandbox/launcher', 'agents/sandbox/start-agent'];
+
+const source = (path) => `src/${path}.ts`;
 
 const common = {
   absWorkingDir: root,
@@ -75,8 +78,9 @@ const modules = await build({
   format: 'esm',
   splitting: true,
   chunkNames: 'parts/[name]-[hash]',
-  entryPoints: programs.map((path) => `src/${path}.ts`),
+  entryPoints: programs.map(source),
 });
+const alone = await build({ ...common, banner, format: 'esm', entryPoints: launchers.map(source) });
 // Required by Nodes of upstreams, before their own code.
 const guard = await build({
   ...common,
@@ -93,6 +97,6 @@ const schema = await build({
 });
 writeFileSync(
   join(dist, 'THIRD-PARTY.md'),
-  `# Packages that dist/ is built with\n\n${notices(packagesOf([modules, guard, schema].map(({ metafile }) => metafile)))}`,
+  `# Packages that dist/ is built with\n\n${notices(packagesOf([modules, alone, guard, schema].map(({ metafile }) => metafile)))}`,
 );
 chmodSync(join(dist, 'main.js'), 0o755);

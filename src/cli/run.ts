@@ -148,7 +148,11 @@ async function runWith(
       if (!over) process.stderr.write('ostiary: the daemon ended: the agent has lost its upstreams\n');
     });
     const pass = [...profile.env, ...config.agent.env, ...options.env];
-    const env = job?.environment(pass) ?? (await cleanEnvironment(daemon.client, pass));
+    const [env] = await Promise.all([
+      job?.environment(pass) ?? cleanEnvironment(daemon.client, pass),
+      staysBelowUs(sandbox, options) &&
+        daemon.client.bindSession(lease.report.id, { pid: process.pid, kind: 'ancestry' }),
+    ]);
     const way = reach(lease, sandbox, options.http === true);
     const text = renderMcpConfig({
       upstreams,
@@ -161,8 +165,6 @@ async function runWith(
     writeNew(path, text);
     configFile = path;
     watchdog.guardFile(path);
-    if (staysBelowUs(sandbox, options))
-      await daemon.client.bindSession(lease.report.id, { pid: process.pid, kind: 'ancestry' });
     for (const line of [daemon.level, sandbox.level])
       if (options.quiet !== true && line !== null) process.stderr.write(`ostiary: ${line}\n`);
     const agent: SandboxedAgent = {

@@ -67,18 +67,33 @@ async function emptyAs(path: string, uid: number, gid: number): Promise<void> {
   await once(child, 'close');
 }
 
-/** @param directory of ours, in which others own directories, but no name */
+/** Tries `act`; `null` when what it is about is not there. */
+function unlessGone<T>(act: () => T): T | null {
+  try {
+    return act();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+/**
+ * Several at once do each other no harm: the daemon's end does not wait for what a child's end began, and when either is
+ * done nothing is left.
+ * @param directory of ours, in which others own directories, but no name
+ */
 async function removePlace(directory: string): Promise<void> {
-  for (const name of readdirSync(directory)) {
+  for (const name of unlessGone(() => readdirSync(directory)) ?? []) {
     const path = join(directory, name);
-    const { uid, gid } = lstatSync(path);
-    if (uid === process.geteuid?.()) rmSync(path, { recursive: true, force: true });
+    const owner = unlessGone(() => lstatSync(path));
+    if (owner === null) continue;
+    if (owner.uid === process.geteuid?.()) rmSync(path, { recursive: true, force: true });
     else {
-      await emptyAs(path, uid, gid);
-      rmdirSync(path);
+      await emptyAs(path, owner.uid, owner.gid);
+      unlessGone(() => rmdirSync(path));
     }
   }
-  rmdirSync(directory);
+  unlessGone(() => rmdirSync(directory));
 }
 
 function foreignPlace(base: string, name: string, { uid, gid }: User): Workplace {

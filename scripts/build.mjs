@@ -21,7 +21,7 @@ const programs = [
   'credentials/oauth/refresh-worker',
 ];
 
-/** Each in a file of its own: an agent waits for them to start. */
+/** An agent waits for them to start: each in a file of its own, and CommonJS, which Node has its loader ready for. */
 const launchers = ['agents/sandbox/launcher', 'agents/sandbox/start-agent'];
 
 const source = (path) => `src/${path}.ts`;
@@ -80,7 +80,14 @@ const modules = await build({
   chunkNames: 'parts/[name]-[hash]',
   entryPoints: programs.map(source),
 });
-const alone = await build({ ...common, banner, format: 'esm', entryPoints: launchers.map(source) });
+const alone = await build({
+  ...common,
+  format: 'cjs',
+  outExtension: { '.js': '.cjs' },
+  banner: { js: "const sourceUrl = require('node:url').pathToFileURL(__filename).href;" },
+  define: { 'import.meta.url': 'sourceUrl' },
+  entryPoints: launchers.map(source),
+});
 // Required by Nodes of upstreams, before their own code.
 const guard = await build({
   ...common,

@@ -114,7 +114,7 @@ for (const by of mechanisms)
         const [daemon = 0] = home.pids('serve');
         const sandbox = home
           .children(run.pid ?? 0)
-          .find(({ argv }) => argv.includes('bwrap') || argv.some((arg) => arg.endsWith('launcher.js')));
+          .find(({ argv }) => argv.includes('bwrap') || argv.some((arg) => arg.endsWith('launcher.cjs')));
         const agent = home.everywhere(script).at(-1);
         const pid = { run: run.pid, sandbox: sandbox?.pid, agent, daemon }[victim];
         process.kill(pid ?? 0, 'SIGKILL');

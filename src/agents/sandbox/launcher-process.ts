@@ -9,7 +9,7 @@ import type { AgentExit } from '../launch.ts';
 import type { Isolation } from './isolation.ts';
 import { nothingLeft, type Order, type Report } from './orders.ts';
 
-const launcherFile = programFile('agents/sandbox/launcher.js');
+const launcherFile = programFile('agents/sandbox/launcher.cjs');
 
 /** No inspector on SIGUSR1, where this Node can be told so from the start. */
 const flags = ['--disable-sigusr1'].filter((flag) => process.allowedNodeEnvironmentFlags.has(flag));

@@ -47,10 +47,12 @@ interface Found {
   readonly kind: PathRule['kind'];
 }
 
+/** Most of what is looked for is missing, and an error for each would cost more than all else. */
 function find(path: string): Found | null {
   try {
-    const real = realpathSync(path);
-    return { path: real, kind: statSync(real).isDirectory() ? 'directory' : 'file' };
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats === undefined) return null;
+    return { path: realpathSync.native(path), kind: stats.isDirectory() ? 'directory' : 'file' };
   } catch {
     return null;
   }

@@ -15,7 +15,7 @@ export const ignoredByNode: readonly number[] = [constants.signals.SIGPIPE, cons
 const names = agentSignals.map((signal) => signal.slice('SIG'.length)).join();
 
 /** A Node of ours takes forty milliseconds. */
-const byNode = [process.execPath, programFile('agents/sandbox/start-agent.js')];
+const byNode = [process.execPath, programFile('agents/sandbox/start-agent.cjs')];
 
 /** Fastest first: env(1) of GNU since 8.31 takes one. */
 export const starters: readonly (readonly string[])[] = [

@@ -13,7 +13,7 @@ const read = (...path) => readFileSync(join(root, ...path), 'utf8');
 const { dependencies } = JSON.parse(read('package.json'));
 
 const programs = [
-  'main',
+  'cli/entry/commands',
   'agents/attack/kit',
   'agents/attack/spy',
   'cli/doctor/attack/upstream',
@@ -21,8 +21,8 @@ const programs = [
   'credentials/oauth/refresh-worker',
 ];
 
-/** An agent waits for them to start: each in a file of its own, and CommonJS, which Node has its loader ready for. */
-const launchers = ['agents/sandbox/launcher', 'agents/sandbox/start-agent'];
+/** An agent waits for them to start: each is one file, and CommonJS, for which Node has its loader ready. */
+const alone = ['cli/entry/run', 'cli/entry/shim', 'agents/sandbox/launcher', 'agents/sandbox/start-agent'];
 
 const source = (path) => `src/${path}.ts`;
 
@@ -80,20 +80,22 @@ const modules = await build({
   chunkNames: 'parts/[name]-[hash]',
   entryPoints: programs.map(source),
 });
-const alone = await build({
+const single = await build({
   ...common,
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
   banner: { js: "const sourceUrl = require('node:url').pathToFileURL(__filename).href;" },
   define: { 'import.meta.url': 'sourceUrl' },
-  entryPoints: launchers.map(source),
+  // What they load later is in them, too.
+  supported: { 'dynamic-import': false },
+  entryPoints: alone.map(source),
 });
-// Required by Nodes of upstreams, before their own code.
-const guard = await build({
+// The bin entry; and what Nodes of upstreams require before their own code.
+const scripts = await build({
   ...common,
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
-  entryPoints: ['src/upstreams/hardening/guard.cts'],
+  entryPoints: ['src/main.cts', 'src/upstreams/hardening/guard.cts'],
 });
 const schema = await build({
   ...common,
@@ -104,6 +106,6 @@ const schema = await build({
 });
 writeFileSync(
   join(dist, 'THIRD-PARTY.md'),
-  `# Packages that dist/ is built with\n\n${notices(packagesOf([modules, alone, guard, schema].map(({ metafile }) => metafile)))}`,
+  `# Packages that dist/ is built with\n\n${notices(packagesOf([modules, single, scripts, schema].map(({ metafile }) => metafile)))}`,
 );
-chmodSync(join(dist, 'main.js'), 0o755);
+chmodSync(join(dist, 'main.cjs'), 0o755);

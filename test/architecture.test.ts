@@ -12,7 +12,7 @@ const source = join(packageRoot, 'src');
 
 const files = readdirSync(source, { recursive: true })
   .map((name) => String(name))
-  .filter((name) => name.endsWith('.ts'))
+  .filter((name) => /\.c?ts$/.test(name))
   .map((name) => ({ name, text: readFileSync(join(source, name), 'utf8') }));
 
 interface Import {
@@ -43,9 +43,9 @@ const edges: Import[] = files.flatMap(({ name, text }) =>
     })),
 );
 
-/** A room is a directory; `main.ts` and `daemon.ts` compose the rooms, every other file at the top is a leaf. */
+/** A room is a directory; `daemon.ts` composes the rooms, every other file at the top is a leaf. */
 function roomOf(file: string): string {
-  if (file === 'main.ts' || file === 'daemon.ts') return 'composition';
+  if (file === 'daemon.ts') return 'composition';
   return file.includes('/') ? (file.split('/')[0] as string) : 'leaf';
 }
 
@@ -67,9 +67,7 @@ const arrows: Readonly<Record<string, string>> = {
   'cli → auth': 'a probe needs a grant like everybody',
   'cli → upstreams': 'a probe starts an upstream without a daemon',
   'cli → proxy': 'audit reads the log; the control client knows the control plane’s shapes',
-  'composition → agents': 'main starts the shim without loading the rest',
   'composition → auth': 'the daemon builds the rooms',
-  'composition → cli': 'main loads the commands',
   'composition → config': 'the daemon builds the rooms',
   'composition → credentials': 'the daemon builds the rooms',
   'composition → os': 'the daemon builds the rooms',
@@ -140,9 +138,9 @@ test('no arrow is stale', () => {
   );
 });
 
-test('the composition is imported by the commands alone, main by nobody', () => {
+test('the composition is imported by the commands alone, the entries by nobody', () => {
   assert.deepEqual(
-    edges.filter(({ to }) => to === 'main.ts'),
+    edges.filter(({ from, to }) => to.startsWith('cli/entry/') && !from.startsWith('cli/entry/')),
     [],
   );
 });
@@ -237,9 +235,9 @@ test('the shim loads no package and no room but its own', () => {
       assert.ok(/^(?:\.|node:)/.test(specifier), `${file} imports ${specifier}`);
     for (const { from, to, typeOnly } of edges) if (from === file && !typeOnly) visit(to);
   };
-  visit('agents/shim.ts');
-  visit('agents/headers.ts');
-  assert.deepEqual([...new Set([...reached].map(roomOf))].sort(), ['agents', 'leaf']);
+  visit('cli/entry/shim.ts');
+  const others = [...reached].filter((file) => !file.startsWith('cli/entry/'));
+  assert.deepEqual([...new Set(others.map(roomOf))].sort(), ['agents', 'leaf']);
 });
 
 test('nothing is evaluated, and no child gets a shell', () => {

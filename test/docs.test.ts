@@ -12,6 +12,7 @@ import { packageRoot } from '../src/paths.ts';
 import { refusalResponse, statusOf } from '../src/proxy/wire.ts';
 
 const program = join(packageRoot, 'build', 'src', 'cli', 'program.js');
+const every = join(packageRoot, 'build', 'src', 'cli', 'commands.js');
 
 function read(path: string): string {
   return readFileSync(join(packageRoot, path), 'utf8');
@@ -85,11 +86,12 @@ interface Help {
 /** The help of every command, as the built program prints it; one process for all, since starting Node is slow. */
 function everyHelp(): Help[] {
   const script = `const { runProgram } = await import(${JSON.stringify(pathToFileURL(program).href)});
+    const { commands } = await import(${JSON.stringify(pathToFileURL(every).href)});
     const write = process.stdout.write;
     async function help(words) {
       let text = '';
       process.stdout.write = (chunk) => ((text += chunk), true);
-      await runProgram([...words, '--help']);
+      await runProgram([...words, '--help'], commands);
       process.stdout.write = write;
       const names = [...(text.split(/^Commands:\\n/m)[1] ?? '').matchAll(/^ {2}([a-z][a-z-]*)/gm)].map(([, name]) => name);
       const below = [];

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { freePort, start, stop, UPSTREAM } from '../lib/processes.mjs';
 import { HttpSession, LineSession } from '../lib/sessions.mjs';
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../dist/main.cjs', import.meta.url));
 const PATH = '/mcp/echo';
 /** A session of ours carries at most 64 conversations (src/limits.ts). */
 const PER_SESSION = 48;
@@ -87,7 +87,7 @@ const openBy = {
 function target(name, mode, lifecycle = 'shared') {
   return {
     name,
-    missing: () => (existsSync(MAIN) ? null : 'dist/main.js is missing; run: npm run build'),
+    missing: () => (existsSync(MAIN) ? null : 'dist/main.cjs is missing; run: npm run build'),
     async start() {
       const port = await freePort();
       const place = lay(port, lifecycle);

@@ -1,10 +1,13 @@
-/** All commands, and what a wrong command line looks like. */
+/** A command line becomes a command, or says what is wrong with it. */
 import { Command, CommanderError } from 'commander';
 import type { Launcher } from '../agents/sandbox/launcher-process.ts';
 import { exitCodes } from '../errors.ts';
 import { version } from '../paths.ts';
 
-/** For their help text alone: `main.ts` runs them. */
+/** What loads each. One command loads only what it needs: a terminal, and an agent, wait for it. */
+export type Commands = Readonly<Record<string, (launcher: Launcher | null) => Promise<Command>>>;
+
+/** For their help text alone: `entry/shim.ts` runs them. */
 function shimCommands(): Command[] {
   return [
     new Command('connect')
@@ -28,33 +31,6 @@ function usageError(text: string): string {
     .replace(/(unknown option '[^=']*)=.*'/s, "$1=…'")
     .replace(/\.\n$/, '\n');
 }
-
-/** The head in the running daemon's memory, against which `audit verify` holds the file. */
-async function liveHead() {
-  const { residentDaemon } = await import('./resident-daemon.ts');
-  return (await residentDaemon())?.client.auditHead() ?? null;
-}
-
-/** Command → what loads it. One command loads only what it needs: a terminal, and an agent, wait for it. */
-const loaders: Readonly<Record<string, (launcher: Launcher | null) => Promise<Command>>> = {
-  run: async (launcher) => (await import('./run.ts')).runCommand(launcher),
-  up: async () => (await import('./up.ts')).upCommand(),
-  down: async () => (await import('./lifecycle.ts')).downCommand(),
-  status: async () => (await import('./lifecycle.ts')).statusCommand(),
-  serve: async () => (await import('./serve.ts')).serveCommand(),
-  service: async () => (await import('./service.ts')).serviceCommand(),
-  session: async () => (await import('./session.ts')).sessionCommand(),
-  list: async () => (await import('./tools.ts')).listCommand(),
-  call: async () => (await import('./tools.ts')).callCommand(),
-  upstream: async () => (await import('./upstream.ts')).upstreamCommand(),
-  secret: async () => (await import('./secret.ts')).secretCommand(),
-  vault: async () => (await import('./vault.ts')).vaultCommand(),
-  auth: async () => (await import('./auth.ts')).authCommand(),
-  config: async () => (await import('./config.ts')).configCommand(),
-  audit: async () => (await import('./audit.ts')).auditCommand({ liveHead }),
-  doctor: async () => (await import('./doctor/command.ts')).doctorCommand(),
-  demo: async () => (await import('./demo.ts')).demoCommand(),
-};
 
 /** Commands whose environment or memory may hold a secret: `env:` references, what is typed, what is piped in. */
 const mayHoldSecrets: ReadonlySet<string> = new Set([
@@ -81,23 +57,24 @@ function everyCommand(command: Command): Command[] {
   return [command, ...command.commands.flatMap((one) => everyCommand(one))];
 }
 
-export async function runProgram(argv: readonly string[]): Promise<void> {
+/** @param commands at least the one that `argv` names */
+export async function runProgram(argv: readonly string[], commands: Commands): Promise<void> {
   const launcher = argv[0] === 'run' ? (await import('./early-launcher.ts')).startEarly(argv.slice(1)) : null;
   try {
-    await runCommands(argv, launcher);
+    await parse(argv, commands, launcher);
   } finally {
     launcher?.close();
   }
 }
 
-async function runCommands(argv: readonly string[], launcher: Launcher | null): Promise<void> {
+async function parse(argv: readonly string[], commands: Commands, launcher: Launcher | null): Promise<void> {
   if (mayHoldSecrets.has(argv[0] ?? '') && !argv.includes('--help')) await hideSecrets();
   const program = new Command('ostiary')
     .description('keeps the door and holds the keys: agents use MCP servers and never hold the credentials')
     .version(version)
     .enablePositionalOptions();
-  const wanted = Object.hasOwn(loaders, argv[0] ?? '') ? [argv[0] as string] : Object.keys(loaders);
-  for (const name of wanted) program.addCommand(await (loaders[name] as (typeof loaders)[string])(launcher));
+  const wanted = Object.hasOwn(commands, argv[0] ?? '') ? [argv[0] as string] : Object.keys(commands);
+  for (const name of wanted) program.addCommand(await (commands[name] as Commands[string])(launcher));
   for (const command of shimCommands()) program.addCommand(command);
   for (const command of everyCommand(program))
     command.exitOverride().configureOutput({

@@ -132,7 +132,7 @@ async function runWith(
   const profile = profileFor(command, options.agent);
   const daemon = await (job === null ? findDaemon(options) : job.daemon(config, options));
   const watchdog = Watchdog.start();
-  let lease: Lease | null = null;
+  let leasing: Promise<Lease> | null = null;
   let configFile: string | null = null;
   let over = false;
   let exit: AgentExit;
@@ -142,7 +142,17 @@ async function runWith(
       launcher,
     );
     const label = basename(command);
-    lease = await daemon.client.lease({ profile: options.profile, label, token: !sandbox.unixSockets });
+    leasing = daemon.client.lease({ profile: options.profile, label, token: !sandbox.unixSockets });
+    const surroundings = {
+      config,
+      callerEnv: job?.callerEnv ?? process.env,
+      profile,
+      paths: job?.hiding(options) ?? options,
+      directory: process.cwd(),
+    };
+    // While the daemon makes the session.
+    const survey = sandbox.survey(surroundings);
+    const lease = await leasing;
     const { upstreams, socket } = lease.report;
     void lease.lost.then(() => {
       if (!over) process.stderr.write('ostiary: the daemon ended: the agent has lost its upstreams\n');
@@ -171,11 +181,8 @@ async function runWith(
       command,
       args: args.map((arg) => arg.replaceAll(PLACEHOLDER, path)),
       env: { ...env, OSTIARY_MCP_CONFIG: path, ...way.env },
-      config,
-      callerEnv: job?.callerEnv ?? process.env,
-      profile,
-      paths: job?.hiding(options) ?? options,
-      directory: process.cwd(),
+      surroundings,
+      survey,
       // Of another user's daemon nothing can be written there; what has no Unix sockets needs nothing else of it.
       sessionDirectory: sandbox.unixSockets ? dirname(socket) : (daemon.scratch ?? dirname(socket)),
       shown: [path],
@@ -184,7 +191,10 @@ async function runWith(
     exit = await sandbox.launch(agent, watchdog);
   } finally {
     over = true;
-    lease?.release();
+    await leasing?.then(
+      (lease) => lease.release(),
+      () => {},
+    );
     if (configFile !== null) {
       rmSync(configFile, { force: true });
       watchdog.releaseFile(configFile);

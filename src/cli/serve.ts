@@ -118,7 +118,7 @@ async function serve(options: ServeOptions): Promise<void> {
   notifyService(notify, 'READY=1');
   await daemon.stopped;
   if (options.private !== undefined) rmSync(options.private, { recursive: true, force: true });
-  process.exit();
+  process.exit(process.exitCode ?? 0);
 }
 
 export function serveCommand(): Command {

@@ -87,7 +87,7 @@ test('demo: an installed package shows it with the server that it ships', async 
     mkdirSync(dirname(link), { recursive: true });
     symlinkSync(realpathSync(join(packageRoot, 'node_modules', name)), link);
   }
-  const main = join(place, 'dist', 'main.js');
+  const main = join(place, 'dist', 'main.cjs');
   const { code, stdout, stderr } = await finished(
     spawn(process.execPath, [main, 'demo'], { env: { ...home.env } }),
   );

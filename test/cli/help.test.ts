@@ -21,9 +21,11 @@ const commands = [
 /** The help of each, printed by one process: they are many, and starting Node is slow. */
 async function helps(home: Home): Promise<Map<string, string>> {
   const program = new URL('../../src/cli/program.js', import.meta.url).href;
+  const every = new URL('../../src/cli/commands.js', import.meta.url).href;
   const script = `const { runProgram } = await import(${JSON.stringify(program)});
+    const all = (await import(${JSON.stringify(every)})).commands;
     for (const command of ${JSON.stringify(commands)}) {
-      await runProgram([...command.split(' '), '--help']);
+      await runProgram([...command.split(' '), '--help'], all);
       process.stdout.write('\\0');
     }`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], { env: { ...home.env } });

@@ -16,7 +16,7 @@ after(() => rmSync(directory, { recursive: true }));
 
 const command = new URL('../../src/cli/config.js', import.meta.url).href;
 
-/** Runs the command as `main.ts` does; a thrown Failure ends up as `kind: message`. */
+/** Runs the command as our program does; a thrown Failure ends up as `kind: message`. */
 function ostiary(...args: string[]) {
   return ostiaryIn({}, ...args);
 }

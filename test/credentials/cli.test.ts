@@ -12,7 +12,7 @@ import { canary, directory, toNobody } from './support.ts';
 
 const room = new URL('../../src/', import.meta.url).href;
 
-/** What `main.ts` does with these two commands; the arguments come by environment so that none is in argv. */
+/** What our program does with these two commands; the arguments come by environment so that none is in argv. */
 const driver = `
   const [{ Command }, { secretCommand }, { vaultCommand }, { Failure }] = await Promise.all([
     import(process.env.COMMANDER), import(process.env.ROOM + 'cli/secret.js'),

@@ -1,6 +1,6 @@
 /**
  * One user's ostiary in directories of its own: configuration, vault, sockets, and every process that has to do with them.
- * Commands are run as a user runs them, `node main.js …`, in a small environment.
+ * Commands are run as a user runs them, `node main.cjs …`, in a small environment.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import {

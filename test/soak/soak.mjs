@@ -39,7 +39,7 @@ const count = Number(options.sessions);
 const MB = 1e6;
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const main = join(root, 'dist', 'main.js');
+const main = join(root, 'dist', 'main.cjs');
 const echo = fileURLToPath(new URL('./echo.mjs', import.meta.url));
 const PATH = '/mcp/soak';
 /** An answer that takes longer than this is lost. */

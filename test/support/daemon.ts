@@ -29,7 +29,7 @@ import type { AuditRecord } from '../../src/proxy/audit/record.ts';
 import type { SessionReport } from '../../src/proxy/control.ts';
 import { type Address, TIMEOUT_MS } from './client.ts';
 
-export const mainFile = join(packageRoot, 'dist', 'main.js');
+export const mainFile = join(packageRoot, 'dist', 'main.cjs');
 
 /** A `TestContext`, or `{ after }` of `node:test` for a daemon that a whole file shares. */
 export interface Ends {

@@ -26,7 +26,8 @@ export interface PathChoice {
   readonly hide: readonly string[];
 }
 
-export interface Wanted {
+/** What can be said before there is a session. */
+export interface Surroundings {
   readonly config: Config;
   /** Where the home directory and our own files are. */
   readonly callerEnv: Environment;
@@ -34,6 +35,9 @@ export interface Wanted {
   readonly paths: PathChoice;
   /** Where the agent works: writable. */
   readonly directory: string;
+}
+
+export interface SessionPlaces {
   /** With the session's socket: all that the agent sees of ours. */
   readonly sessionDirectory: string;
   /** Files for it to read, wherever they are: its `mcp-config.json`. */
@@ -195,43 +199,64 @@ function canEnter(directory: string): boolean {
   return directory === '/' || (canEnter(dirname(directory)) && granted(directory, 'enter'));
 }
 
-/** Sockets of others that this user may connect to. */
-function socketRules(sessionDirectory: string): PathRule[] {
+/** Sockets that this user may connect to. */
+function socketRules(): PathRule[] {
   return listeningSockets()
     .filter((path) => canEnter(dirname(path)) && granted(path, 'connect'))
-    .flatMap((path) => rule(path, 'hidden', 'default'))
-    .filter(({ path }) => !isWithin(path, sessionDirectory));
+    .flatMap((path) => rule(path, 'hidden', 'default'));
 }
+
+/** What was found of an agent's surroundings. */
+export interface Survey {
+  /** Our directories. */
+  readonly own: readonly string[];
+  readonly sockets: readonly PathRule[];
+  readonly others: readonly PathRule[];
+  /** What is hidden or shown whatever the others say. */
+  readonly ours: readonly PathRule[];
+}
+
+/** Of an agent that is not kept from anything. */
+export const noSurvey: Survey = { own: [], sockets: [], others: [], ours: [] };
 
 /**
  * Makes what the profile and our own directories lack on disk.
  * @throws {Failure} naming the flag and the path that cannot be had
  */
-export function sandboxView(wanted: Wanted): View {
-  const { config, callerEnv: env, profile, sessionDirectory, runtime } = wanted;
+export function survey({ config, callerEnv: env, profile, paths, directory: cwd }: Surroundings): Survey {
   const home = realpathSync(homeDirectory(env));
-  const directory = realpathSync(wanted.directory);
+  const directory = realpathSync(cwd);
   const own = ownDirectories(env);
   const around = { home, directory, own };
-  const told = [...chosen(wanted.paths, 'flags', around), ...chosen(config.agent, 'config', around)];
+  const told = [...chosen(paths, 'flags', around), ...chosen(config.agent, 'config', around)];
   checkDirectory(around, told);
   const others = [
     ...sharedDirectories.flatMap((path) => rule(path, 'private', 'default')),
     ...[home, ...neededOfShared].flatMap((path) => rule(path, 'read', 'default')),
     ...credentialPaths.flatMap((name) => rule(join(home, name), 'hidden', 'default')),
-    ...socketRules(realpathSync(sessionDirectory)),
     ...rule(directory, 'write', 'default'),
     ...profileRules(profile, home, env),
     ...told,
   ];
-  return viewOf([
-    // Whatever a variable or link of theirs says, nothing of ours is given away.
-    ...others.filter(({ path }) => !own.some((one) => isWithin(path, one))),
+  const ours = [
     ...own.flatMap((path) => rule(path, 'hidden', 'ostiary')),
-    ...[sessionDirectory, ...wanted.shown].flatMap((path) => rule(path, 'read', 'ostiary')),
-    { ...runtime, kind: 'directory', source: 'ostiary' },
     ...rule(ownProgram(), 'read', 'ostiary'),
     ...rule(dirname(process.execPath), 'read', 'ostiary'),
     ...configured(config, own),
+  ];
+  return { own, sockets: socketRules(), others, ours };
+}
+
+export function sandboxView({ own, sockets, others, ours }: Survey, session: SessionPlaces): View {
+  const { sessionDirectory, shown, runtime } = session;
+  const reached = realpathSync(sessionDirectory);
+  return viewOf([
+    // Whatever a variable or link of theirs says, nothing of ours is given away.
+    ...[...sockets.filter(({ path }) => !isWithin(path, reached)), ...others].filter(
+      ({ path }) => !own.some((one) => isWithin(path, one)),
+    ),
+    ...ours,
+    ...[sessionDirectory, ...shown].flatMap((path) => rule(path, 'read', 'ostiary')),
+    { ...runtime, kind: 'directory', source: 'ostiary' },
   ]);
 }

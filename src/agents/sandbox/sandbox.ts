@@ -23,7 +23,15 @@ import {
 } from './isolation.ts';
 import { type Launcher, startLauncher } from './launcher-process.ts';
 import type { Order } from './orders.ts';
-import { ownDirectories, sandboxView, type Wanted } from './places.ts';
+import {
+  noSurvey,
+  ownDirectories,
+  type SessionPlaces,
+  type Surroundings,
+  type Survey,
+  sandboxView,
+  survey,
+} from './places.ts';
 import { seatbeltCommand } from './seatbelt.ts';
 import { starterFor } from './starter.ts';
 import type { View } from './view.ts';
@@ -34,8 +42,12 @@ export interface Guard {
   releaseProcess(pid: number): void;
 }
 
-/** What is to run, and what it is to see; {@link Wanted} without what follows from the mechanism. */
-export type SandboxedAgent = AgentSpec & Omit<Wanted, 'runtime'>;
+/** What is to run, and what it is to see. */
+export interface SandboxedAgent extends AgentSpec, Omit<SessionPlaces, 'runtime'> {
+  readonly surroundings: Surroundings;
+  /** Of its surroundings, by this sandbox. */
+  readonly survey: Survey;
+}
 
 export interface Sandbox {
   readonly mechanism: Mechanism;
@@ -44,8 +56,13 @@ export interface Sandbox {
   /** Whether the agent can reach its session's Unix socket; else it has loopback TCP and a token in its environment. */
   readonly unixSockets: boolean;
   /**
+   * Looks around for {@link launch}: it takes some milliseconds, in which others may be asked for something.
+   * @throws {Failure} naming the flag and the path that cannot be had
+   */
+  readonly survey: (surroundings: Surroundings) => Survey;
+  /**
    * Starts the agent, once, and resolves when it and all that it started have ended.
-   * @throws {Failure} when the command or one of the paths cannot be had
+   * @throws {Failure} when the command cannot be had
    */
   launch(agent: SandboxedAgent, guard: Guard): Promise<AgentExit>;
   /** Ends a sandbox that was not used. */
@@ -96,7 +113,8 @@ function orphans(): number[] {
   return adopted.flatMap(([pid]) => [pid, ...descendants(pid)]);
 }
 
-function variablesOf({ env, profile, callerEnv }: SandboxedAgent): Record<string, string> {
+function variablesOf({ env, surroundings }: SandboxedAgent): Record<string, string> {
+  const { profile, callerEnv } = surroundings;
   const home = homeDirectory(callerEnv);
   const own = Object.entries(profile.variables).map(([name, path]) => [name, join(home, path)] as const);
   return { ...Object.fromEntries(own), ...env };
@@ -108,7 +126,7 @@ function viewFor(agent: SandboxedAgent, mechanism: Mechanism): { view: View; run
     ? join('/run/user', String(process.getuid?.() ?? 0))
     : join(realpathSync(agent.sessionDirectory), 'tmp');
   if (!bubblewrap) mkdirSync(runtime, { mode: 0o700 });
-  const view = sandboxView({
+  const view = sandboxView(agent.survey, {
     ...agent,
     runtime: { path: runtime, access: bubblewrap ? 'private' : 'write' },
   });
@@ -119,6 +137,7 @@ class LaunchedSandbox implements Sandbox {
   readonly mechanism: Mechanism;
   readonly level: string;
   readonly unixSockets: boolean;
+  readonly survey = survey;
   readonly #launcher: Launcher;
   readonly #abilities: Abilities;
 
@@ -150,7 +169,8 @@ class LaunchedSandbox implements Sandbox {
   }
 
   #order(agent: SandboxedAgent): Order {
-    const { directory, args } = agent;
+    const { args } = agent;
+    const { directory } = agent.surroundings;
     const { view, runtime } = viewFor(agent, this.mechanism);
     const file = findCommand(agent.command, agent.env.PATH, directory);
     checkVisible(file, view);
@@ -179,12 +199,13 @@ function plainSandbox(mechanism: 'none' | 'seatbelt'): Sandbox {
     mechanism,
     level: describeLevel(mechanism, noAbilities),
     unixSockets: true,
+    survey: mechanism === 'none' ? () => noSurvey : survey,
     launch: async (agent, guard) => {
-      const { callerEnv, sessionDirectory } = agent;
+      const { callerEnv } = agent.surroundings;
       const paths = () => ({
         home: homeDirectory(callerEnv),
         own: ownDirectories(callerEnv),
-        session: realpathSync(sessionDirectory),
+        session: realpathSync(agent.sessionDirectory),
       });
       const spec = mechanism === 'none' ? agent : seatbeltCommand(agent, paths());
       let pid = 0;

@@ -193,7 +193,7 @@ export class CiJob {
   async clear(client: ControlClient, start: Start): Promise<void> {
     const { session, agent, sandbox } = start;
     const skipped = new Skipped();
-    const base = realPath(agent.directory);
+    const base = realPath(agent.surroundings.directory);
     const sight = sightOf(agent, sandbox.mechanism);
     const git = gitFiles(base, this.#env).filter((path) => sight.sees(realPath(path)));
     const hintFor = (path: string): string => this.#hintFor(path, git);

@@ -25,11 +25,11 @@ export function realPath(path: string): string {
 }
 
 export function sightOf(agent: SandboxedAgent, mechanism: Mechanism): Sight {
-  const directory = realPath(agent.directory);
+  const directory = realPath(agent.surroundings.directory);
   if (mechanism === 'none')
     return { sees: () => true, roots: [directory], processes: ['environ', 'cmdline'] };
   const session = realPath(agent.sessionDirectory);
-  const { rules } = sandboxView({ ...agent, runtime: { path: session, access: 'private' } });
+  const { rules } = sandboxView(agent.survey, { ...agent, runtime: { path: session, access: 'private' } });
   const given = rules.filter(
     ({ access, kind, source }) =>
       kind === 'directory' && source !== 'ostiary' && (access === 'write' || source === '--ro'),

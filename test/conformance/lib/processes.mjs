@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 const fixture = join(import.meta.dirname, '..', 'fixture.mjs');
-const main = join(import.meta.dirname, '..', '..', '..', 'dist', 'main.js');
+const main = join(import.meta.dirname, '..', '..', '..', 'dist', 'main.cjs');
 const startMs = 30_000;
 const stopMs = 10_000;
 

@@ -144,6 +144,8 @@ export const limits = {
   warnings: 256,
   /** From closing stdin and SIGTERM to SIGKILL of the process group. */
   upstreamGraceMs: 3 * second,
+  /** Whoever ends its session waits this long for what the session's children make of their grace. */
+  leaseEndMs: 5 * second,
   /** Until an upstream's host has taken a connection, TLS included; distant ones need under 1 s. */
   upstreamConnectMs: 10 * second,
   /** Until an HTTP upstream has accepted a notification or response, which is no work. */

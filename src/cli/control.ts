@@ -3,13 +3,14 @@ import { type IncomingMessage, request } from 'node:http';
 import { pipeline, type Readable } from 'node:stream';
 import type { BindingReport } from '../auth/binding.ts';
 import { Failure } from '../errors.ts';
+import { limits } from '../limits.ts';
 import type { ClearanceFacts, LookReport, NamedExposure } from '../proxy/clearance.ts';
 import type { BindWish, SessionReport, SessionWish } from '../proxy/control.ts';
 
 export interface Lease {
   readonly report: SessionReport;
-  /** Ends the session. */
-  readonly release: () => void;
+  /** Ends the session, and waits until nothing of it is left, but not for ever. */
+  readonly release: () => Promise<void>;
   /** Resolves when the daemon has gone away. */
   readonly lost: Promise<void>;
 }
@@ -41,7 +42,7 @@ export class ControlClient {
     this.#hint = hint;
   }
 
-  #send(method: string, path: string, body?: object): Promise<IncomingMessage> {
+  #send(method: string, path: string, body?: object, signal?: AbortSignal): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const sent = request({
         socketPath: this.#socket,
@@ -49,6 +50,7 @@ export class ControlClient {
         agent: false,
         method,
         path,
+        ...(signal === undefined ? {} : { signal }),
         headers: { host: 'localhost', ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
       });
       sent.on('error', (error: NodeJS.ErrnoException) =>
@@ -144,6 +146,13 @@ export class ControlClient {
     return this.#json('POST', '/v1/shutdown');
   }
 
+  /** Where nobody answers, or too late, there is nothing to wait for: the session ends with its lease. */
+  async #endLease(id: string): Promise<void> {
+    const path = `/v1/leases/${encodeURIComponent(id)}`;
+    const answer = this.#send('DELETE', path, undefined, AbortSignal.timeout(limits.leaseEndMs));
+    await answer.then(text).catch(() => {});
+  }
+
   /** A session that lives while this process keeps its connection, and ends with it however it ends. */
   async lease(wish: Omit<SessionWish, 'lease'>): Promise<Lease> {
     const response = await this.#send('POST', '/v1/sessions', { ...wish, lease: true });
@@ -158,6 +167,13 @@ export class ControlClient {
         if (line.endsWith('\n')) resolve(JSON.parse(line) as SessionReport);
       });
     });
-    return { report, release: () => response.destroy(), lost };
+    const release = async (): Promise<void> => {
+      try {
+        await this.#endLease(report.id);
+      } finally {
+        response.destroy();
+      }
+    };
+    return { report, release, lost };
   }
 }

@@ -191,15 +191,15 @@ async function runWith(
     exit = await sandbox.launch(agent, watchdog);
   } finally {
     over = true;
-    await leasing?.then(
-      (lease) => lease.release(),
-      () => {},
-    );
     if (configFile !== null) {
       rmSync(configFile, { force: true });
       watchdog.releaseFile(configFile);
     }
-    await Promise.all([daemon.release(), watchdog.close()]);
+    const released = leasing?.then(
+      (lease) => lease.release(),
+      () => {},
+    );
+    await Promise.all([released, daemon.release(), watchdog.close()]);
   }
   // Last, for it may be the end of this process.
   endAs(exit);

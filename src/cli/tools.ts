@@ -36,7 +36,7 @@ async function withSession<T>(
     try {
       return await work(report);
     } finally {
-      release();
+      await release();
     }
   } finally {
     await daemon.release();

@@ -29,7 +29,7 @@ export interface AgentSessionsPorts {
 export class AgentSessions {
   readonly #ports: AgentSessionsPorts;
   readonly #servers = new Map<string, { readonly server: Server; readonly directory: string }>();
-  readonly #ending = new Set<Promise<void>>();
+  readonly #ending = new Map<string, Promise<void>>();
 
   constructor(ports: AgentSessionsPorts) {
     this.#ports = ports;
@@ -88,8 +88,13 @@ export class AgentSessions {
   /** What remains to be done when a session has ended: its conversations, children, socket and directory go. */
   ended(session: Session, reason: string): void {
     const ending = this.#clear(session, reason);
-    this.#ending.add(ending);
-    void ending.finally(() => this.#ending.delete(ending));
+    this.#ending.set(session.id, ending);
+    void ending.finally(() => this.#ending.delete(session.id));
+  }
+
+  /** Resolves when nothing is left of a session that has ended. */
+  async gone(id: string): Promise<void> {
+    await this.#ending.get(id);
   }
 
   async #clear({ id }: Session, reason: string): Promise<void> {
@@ -108,6 +113,6 @@ export class AgentSessions {
   async close(): Promise<void> {
     for (const { id } of this.#ports.sessions.list())
       this.#ports.sessions.end(id, 'ostiary is shutting down');
-    await Promise.all(this.#ending);
+    await Promise.all(this.#ending.values());
   }
 }

@@ -1,6 +1,6 @@
 /**
  * agents.sock: where users whom the configuration lists get sessions from a daemon that is not theirs (level L2). They
- * lease one for their own uid and bind it, and nothing else: no secret, no configuration, nobody else's session (B7).
+ * lease one for their own uid, bind it and end it, and nothing else: no secret, no configuration, nobody else's session (B7).
  */
 import { readdirSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
@@ -10,13 +10,14 @@ import { agentsSocket } from '../paths.ts';
 import { listenForGroup } from './listen.ts';
 import { type LocalHandler, type LocalPorts, localServer } from './local-server.ts';
 import { Routes } from './routes.ts';
-import { bindSessionCall, openSessionCall, type SessionCallPorts } from './session-calls.ts';
+import { bindSessionCall, endLeaseCall, openSessionCall, type SessionCallPorts } from './session-calls.ts';
 
 /** The server; the caller makes it listen, by {@link openToGroup}. */
 export function agentsDoor(ports: SessionCallPorts & LocalPorts): Server {
   const table = new Routes<LocalHandler>()
     .on('POST', '/v1/sessions', openSessionCall(ports, true))
-    .on('POST', '/v1/sessions/:id/bind', bindSessionCall(ports));
+    .on('POST', '/v1/sessions/:id/bind', bindSessionCall(ports))
+    .on('DELETE', '/v1/leases/:id', endLeaseCall(ports));
   return localServer(table, ports);
 }
 

@@ -16,7 +16,13 @@ import {
   sendRefused,
 } from './local-server.ts';
 import { Routes } from './routes.ts';
-import { bindSessionCall, openSessionCall, type SessionCallPorts } from './session-calls.ts';
+import {
+  bindSessionCall,
+  endLeaseCall,
+  endSessionCall,
+  openSessionCall,
+  type SessionCallPorts,
+} from './session-calls.ts';
 
 export type { BindWish, SessionReport, SessionWish } from './session-calls.ts';
 
@@ -75,10 +81,8 @@ function routes(ports: ControlPorts): Routes<LocalHandler> {
     .on('GET', '/v1/sessions', (_request, response) => send(response, ports.listSessions()))
     .on('POST', '/v1/sessions', openSessionCall(ports, false))
     .on('POST', '/v1/sessions/:id/bind', bindSessionCall(ports))
-    .on('DELETE', '/v1/sessions/:id', (_request, response, { id = '' }) => {
-      if (ports.endSession(decodeURIComponent(id), 'ended by the user')) response.writeHead(204).end();
-      else send(response, { error: 'no such session' }, 404);
-    })
+    .on('DELETE', '/v1/sessions/:id', endSessionCall(ports))
+    .on('DELETE', '/v1/leases/:id', endLeaseCall(ports))
     .on('POST', '/v1/environment', findSecrets)
     .on('GET', '/v1/audit/head', (_request, response) => send(response, ports.auditHead()))
     .on('POST', '/v1/shutdown', (_request, response) => {

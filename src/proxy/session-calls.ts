@@ -40,14 +40,25 @@ export interface SessionCallPorts {
   readonly openSession: (wish: SessionWish, peer: Peer) => Promise<SessionReport | Refusal>;
   /** A session of that peer's uid. */
   readonly bindSession: (id: string, wish: BindWish, peer: Peer) => Promise<BindingReport | Refusal>;
-  readonly endSession: (id: string, reason: string) => boolean;
+  /** Resolves when nothing of it is left; `false`: there is none. */
+  readonly endSession: (id: string, reason: string) => Promise<boolean>;
+  /** A leased session of that peer's uid. */
+  readonly endLease: (id: string, peer: Peer) => Promise<boolean>;
 }
+
+/** Why a session ended. */
+export const leaseOver = 'its run ended';
 
 /** A lease is the response itself: while the client keeps it open the session lives, however the client ends. */
 function lend(response: ServerResponse, report: SessionReport, end: () => void): void {
   response.writeHead(200, { 'content-type': 'application/json' });
   response.write(`${JSON.stringify(report)}\n`);
   response.on('close', end);
+}
+
+function sendEnded(response: ServerResponse, found: boolean): void {
+  if (found) response.writeHead(204).end();
+  else send(response, { error: 'no such session' }, 404);
 }
 
 /** @param leasesOnly a session that outlives its client is refused */
@@ -65,8 +76,9 @@ export function openSessionCall(ports: SessionCallPorts, leasesOnly: boolean): L
     if (isRefusal(report)) return sendRefused(response, report);
     if (!lease) return send(response, report);
     // It may have gone while the session was made.
-    if (response.destroyed) ports.endSession(report.id, 'its run ended');
-    else lend(response, report, () => ports.endSession(report.id, 'its run ended'));
+    const end = (): void => void ports.endSession(report.id, leaseOver);
+    if (response.destroyed) end();
+    else lend(response, report, end);
   };
 }
 
@@ -85,4 +97,16 @@ export function bindSessionCall(ports: SessionCallPorts): LocalHandler {
     if (isRefusal(bound)) sendRefused(response, bound);
     else send(response, bound);
   };
+}
+
+/** For a client that wants to know that all is gone, which the end of its lease does not tell. */
+export function endLeaseCall(ports: SessionCallPorts): LocalHandler {
+  return async (_request, response, { id = '' }, peer) =>
+    sendEnded(response, await ports.endLease(decodeURIComponent(id), peer));
+}
+
+/** By whoever keeps the control plane. */
+export function endSessionCall(ports: SessionCallPorts): LocalHandler {
+  return async (_request, response, { id = '' }) =>
+    sendEnded(response, await ports.endSession(decodeURIComponent(id), 'ended by the user'));
 }

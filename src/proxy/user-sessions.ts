@@ -7,7 +7,13 @@ import { isRefusal, type Refusal, refuse } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Enclosure } from '../os/index.ts';
 import type { AgentSessions } from './agent-sessions.ts';
-import type { BindWish, SessionCallPorts, SessionReport, SessionWish } from './session-calls.ts';
+import {
+  type BindWish,
+  leaseOver,
+  type SessionCallPorts,
+  type SessionReport,
+  type SessionWish,
+} from './session-calls.ts';
 
 export interface UserSessionsPorts {
   readonly sessions: Sessions;
@@ -82,10 +88,26 @@ async function bind(
     : agentSessions.bind(id, enclosure);
 }
 
+async function end(
+  { sessions, agentSessions }: UserSessionsPorts,
+  id: string,
+  reason: string,
+): Promise<boolean> {
+  const found = sessions.end(id, reason);
+  await agentSessions.gone(id);
+  return found;
+}
+
+async function endLease(ports: UserSessionsPorts, id: string, uid: number): Promise<boolean> {
+  const session = ports.sessions.find(id);
+  return session?.uid === uid && session.leased && end(ports, id, leaseOver);
+}
+
 export function userSessions(ports: UserSessionsPorts): SessionCallPorts {
   return {
     openSession: (wish, { uid }) => open(ports, wish, uid),
     bindSession: (id, wish, { uid }) => bind(ports, id, wish, uid),
-    endSession: (id, reason) => ports.sessions.end(id, reason),
+    endSession: (id, reason) => end(ports, id, reason),
+    endLease: (id, { uid }) => endLease(ports, id, uid),
   };
 }

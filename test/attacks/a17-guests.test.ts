@@ -189,12 +189,13 @@ describe('A17 users of a daemon that is not theirs', { skip: unable }, () => {
     assert.equal(control.value, 'error EACCES');
   });
 
-  test('B7: at agents.sock there is nothing but leases and bindings of one\u2019s own', async () => {
+  test('B7: at agents.sock there is nothing but leases of one\u2019s own', async () => {
     const [mine, theirs] = await Promise.all([lease(the(a)), lease(the(o))]);
     for (const [status, line, body = ''] of [
       [404, 'GET /v1/status'],
       [404, 'GET /v1/sessions'],
       [404, `DELETE /v1/sessions/${mine.id}`],
+      [404, `DELETE /v1/leases/${theirs.id}`],
       [404, 'POST /v1/environment', '{"env":{}}'],
       [404, 'GET /v1/audit/head'],
       [404, 'POST /v1/shutdown'],
@@ -211,6 +212,8 @@ describe('A17 users of a daemon that is not theirs', { skip: unable }, () => {
       assert.equal((await said(the(a), door, head + body)).status, status, `${line} ${body}`);
     }
     assert.equal((await the(o).ask('lease', door, wish('theirs'))).error, undefined, 'who is listed may');
+    const over = `DELETE /v1/leases/${theirs.id} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
+    assert.equal((await said(the(o), door, over)).status, 204, 'whose it is may');
   });
 
   test('B4: the session of one allowed user is refused to another, by socket and by token', async () => {

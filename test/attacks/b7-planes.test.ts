@@ -18,6 +18,7 @@ describe('B7 control and agent plane', () => {
     'GET /v1/sessions',
     'POST /v1/sessions',
     `DELETE /v1/sessions/${session}`,
+    `DELETE /v1/leases/${session}`,
     'POST /v1/environment',
     'GET /v1/audit/head',
     'POST /v1/shutdown',

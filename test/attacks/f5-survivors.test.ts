@@ -7,7 +7,15 @@ import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import { bubblewrap } from '../../src/os/index.ts';
 import { callTool, HttpClient, handshake, LineClient } from '../support/client.ts';
-import { bearer, eventually, portOf, socketOf, startDaemon, type TestDaemon } from '../support/daemon.ts';
+import {
+  bearer,
+  eventually,
+  portOf,
+  socketOf,
+  startDaemon,
+  type TestDaemon,
+  type TestSession,
+} from '../support/daemon.ts';
 import { commandLine, familyOf } from '../support/family.ts';
 import { fixtureServer } from '../support/servers.ts';
 import { lives } from '../upstreams/children.ts';
@@ -76,11 +84,11 @@ describe('F5 an upstream that ignores SIGTERM, with its offspring', { concurrenc
     assert.deepEqual([lives(family.ownSession), lives(family.orphan)], [true, true], 'known to survive');
   });
 
-  test('F5: the session ends: its group dies, another session’s does not', async (t) => {
+  test('F5: sessions end: their groups are dead before the answer, another session’s is not', async (t) => {
     const daemon = await start(t, 'process');
-    const sessions = [await daemon.newSession(), await daemon.newSession()] as const;
+    const [lease, ...sessions] = [await daemon.lease(), await daemon.newSession(), await daemon.newSession()];
     const families = await Promise.all(
-      sessions.map(async (session) => {
+      [lease.report, ...sessions].map(async (session) => {
         const client = await LineClient.upgrade(socketOf(session), '/mcp/stubborn');
         t.after(() => client.close());
         await handshake(client);
@@ -91,10 +99,11 @@ describe('F5 an upstream that ignores SIGTERM, with its offspring', { concurrenc
       t,
       families.flatMap((family) => Object.values(family)),
     );
-    const [ended, other] = families;
-    assert.ok(ended !== undefined && other !== undefined);
-    await daemon.endSession(sessions[0].id);
-    await eventually('the end of the group', () => !lives(ended.server) && !lives(ended.child));
+    const [leased, ended, other] = families;
+    assert.ok(leased !== undefined && ended !== undefined && other !== undefined);
+    await Promise.all([lease.release(), daemon.endSession((sessions[0] as TestSession).id)]);
+    assert.deepEqual([lives(leased.server), lives(ended.server)], [false, false]);
+    await eventually('the end of their groups', () => !lives(leased.child) && !lives(ended.child));
     assert.ok(lives(other.server) && lives(other.child));
   });
 });

@@ -121,7 +121,7 @@ async function throughProfiles(
     try {
       found.push(...(await inTurn(here, deadline, (upstream) => tryOne(upstream, report.socket, ports))));
     } finally {
-      release();
+      await release();
     }
   }
   const hidden = left.map(({ name }) =>

@@ -20,7 +20,7 @@ import {
 import { bearer, portOf, sharedDaemon, socketOf } from '../support/daemon.ts';
 import { fixtureServer } from '../support/servers.ts';
 
-const limit = { interruptAfterTimeLimit: 4_000, numRuns: 200_000, markInterruptAsFailure: false };
+const limit = { interruptAfterTimeLimit: 6_000, numRuns: 200_000, markInterruptAsFailure: false };
 
 const id = fc.oneof(fc.integer(), fc.string(), fc.double(), fc.constant(null), fc.constant([]));
 const name = fc.constantFrom('echo', 'pid', 'received', 'nothing', '__proto__');
@@ -277,7 +277,7 @@ describe('C5 the live relay', () => {
         assert.equal(textOf(call), text);
       }
     });
-    await fc.assert(property, { numRuns: 100_000, interruptAfterTimeLimit: 4_000, endOnFailure: true });
+    await fc.assert(property, { numRuns: 100_000, interruptAfterTimeLimit: 6_000, endOnFailure: true });
     const ids = neighbour.lines.slice(heard).map(({ message }) => message?.id);
     // The time limit may have come in the middle of the last round.
     const expected = Array.from({ length: round }, (_, n) => `check ${n + 1}`);
@@ -298,7 +298,7 @@ describe('C5 the live relay', () => {
         round++;
         await Promise.all([one, other].map((session) => session.say(messages, round)));
       });
-      await fc.assert(property, { numRuns: 100_000, interruptAfterTimeLimit: 4_000, endOnFailure: true });
+      await fc.assert(property, { numRuns: 100_000, interruptAfterTimeLimit: 6_000, endOnFailure: true });
       await Promise.all([one.settle(), other.settle()]);
       for (const [mine, theirs] of [
         [one, other],
@@ -400,7 +400,7 @@ describe('C5 the live relay', () => {
       if (body.length > 0 && reply.headers['content-type'] === 'application/json')
         JSON.parse(body.toString());
     });
-    await fc.assert(property, { numRuns: 100_000, interruptAfterTimeLimit: 4_000, endOnFailure: true });
+    await fc.assert(property, { numRuns: 100_000, interruptAfterTimeLimit: 6_000, endOnFailure: true });
     const call = await client.request(
       'tools/call',
       { name: 'echo', arguments: { text: 'after' } },

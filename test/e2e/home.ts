@@ -144,8 +144,13 @@ export class Home {
   /** Gives everything in it that the test made to its user. */
   own(): void {
     if (this.uid === process.getuid?.()) return;
-    for (const path of ['', ...below(this.directory)])
-      lchownSync(join(this.directory, path), this.uid, this.uid);
+    for (const path of ['', ...below(this.directory)].map((name) => join(this.directory, name)))
+      try {
+        lchownSync(path, this.uid, this.uid);
+      } catch (error) {
+        // A daemon of that user is at work in there.
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      }
   }
 
   /** For `spawn`. */

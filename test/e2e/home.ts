@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
+  type Dirent,
   lchownSync,
   mkdirSync,
   mkdtempSync,
@@ -263,12 +264,18 @@ export class Home {
   }
 }
 
+/** Also while others add to it and take from it, which a recursive readdir would give up on. */
 function below(directory: string): string[] {
+  let entries: Dirent[];
   try {
-    return readdirSync(directory, { recursive: true }).map(String);
+    entries = readdirSync(directory, { withFileTypes: true });
   } catch {
     return [];
   }
+  return entries.flatMap((entry) => [
+    entry.name,
+    ...(entry.isDirectory() ? below(join(directory, entry.name)).map((name) => join(entry.name, name)) : []),
+  ]);
 }
 
 export function finished(child: ChildProcess): Promise<Result> {

@@ -94,12 +94,12 @@ function read(pid, file) {
   }
 }
 
-/** Argument 1 that is no option is our script: a server of ours, not a proxy that was told to start it. */
+/** The first argument that is no option, nor its value, is our script: a server of ours, not a proxy that was told to start it. */
 const isUpstream = (pid) =>
   read(pid, 'cmdline')
     .split('\0')
     .slice(1)
-    .find((arg) => !arg.startsWith('-')) === UPSTREAM;
+    .find((arg, index, all) => !arg.startsWith('-') && all[index - 1] !== '--require') === UPSTREAM;
 
 /** Ids of `root` and its descendants: {proxy, upstreams}. */
 export function tree(root) {

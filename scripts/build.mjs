@@ -22,7 +22,13 @@ const programs = [
 ];
 
 /** An agent waits for them to start: each is one file, and CommonJS, for which Node has its loader ready. */
-const alone = ['cli/entry/run', 'cli/entry/shim', 'agents/sandbox/launcher', 'agents/sandbox/start-agent'];
+const alone = [
+  'cli/entry/early-launcher',
+  'cli/entry/run',
+  'cli/entry/shim',
+  'agents/sandbox/launcher',
+  'agents/sandbox/start-agent',
+];
 
 const source = (path) => `src/${path}.ts`;
 
@@ -95,6 +101,7 @@ const scripts = await build({
   ...common,
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
+  external: ['./cli/entry/*'],
   entryPoints: ['src/main.cts', 'src/upstreams/hardening/guard.cts'],
 });
 const schema = await build({

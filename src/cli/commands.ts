@@ -8,7 +8,7 @@ async function liveHead() {
 }
 
 export const commands: Commands = {
-  run: async (launcher) => (await import('./run.ts')).runCommand(launcher),
+  run: async () => (await import('./run.ts')).runCommand(null),
   up: async () => (await import('./up.ts')).upCommand(),
   down: async () => (await import('./lifecycle.ts')).downCommand(),
   status: async () => (await import('./lifecycle.ts')).statusCommand(),

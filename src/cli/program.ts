@@ -1,11 +1,10 @@
 /** A command line becomes a command, or says what is wrong with it. */
 import { Command, CommanderError } from 'commander';
-import type { Launcher } from '../agents/sandbox/launcher-process.ts';
 import { exitCodes } from '../errors.ts';
 import { version } from '../paths.ts';
 
 /** What loads each. One command loads only what it needs: a terminal, and an agent, wait for it. */
-export type Commands = Readonly<Record<string, (launcher: Launcher | null) => Promise<Command>>>;
+export type Commands = Readonly<Record<string, () => Promise<Command>>>;
 
 /** For their help text alone: `entry/shim.ts` runs them. */
 function shimCommands(): Command[] {
@@ -59,22 +58,13 @@ function everyCommand(command: Command): Command[] {
 
 /** @param commands at least the one that `argv` names */
 export async function runProgram(argv: readonly string[], commands: Commands): Promise<void> {
-  const launcher = argv[0] === 'run' ? (await import('./early-launcher.ts')).startEarly(argv.slice(1)) : null;
-  try {
-    await parse(argv, commands, launcher);
-  } finally {
-    launcher?.close();
-  }
-}
-
-async function parse(argv: readonly string[], commands: Commands, launcher: Launcher | null): Promise<void> {
   if (mayHoldSecrets.has(argv[0] ?? '') && !argv.includes('--help')) await hideSecrets();
   const program = new Command('ostiary')
     .description('keeps the door and holds the keys: agents use MCP servers and never hold the credentials')
     .version(version)
     .enablePositionalOptions();
   const wanted = Object.hasOwn(commands, argv[0] ?? '') ? [argv[0] as string] : Object.keys(commands);
-  for (const name of wanted) program.addCommand(await (commands[name] as Commands[string])(launcher));
+  for (const name of wanted) program.addCommand(await (commands[name] as Commands[string])());
   for (const command of shimCommands()) program.addCommand(command);
   for (const command of everyCommand(program))
     command.exitOverride().configureOutput({

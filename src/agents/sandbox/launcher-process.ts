@@ -1,18 +1,12 @@
-/** `run`'s end of the launcher (launcher.ts): starts it, hears what works here, tells it what to start. */
-import { type ChildProcess, spawn } from 'node:child_process';
+/** `run`'s end of the launcher (launcher.ts): hears what works here, tells it what to start. */
+import type { ChildProcess } from 'node:child_process';
 import type { Duplex } from 'node:stream';
-import { sealedForSpawn } from '../../environment.ts';
 import { Failure } from '../../errors.ts';
 import { limits } from '../../limits.ts';
-import { programFile } from '../../paths.ts';
 import type { AgentExit } from '../launch.ts';
 import type { Isolation } from './isolation.ts';
+import { spawnLauncher } from './launcher-start.ts';
 import { nothingLeft, type Order, type Report } from './orders.ts';
-
-const launcherFile = programFile('agents/sandbox/launcher.cjs');
-
-/** No inspector on SIGUSR1, where this Node can be told so from the start. */
-const flags = ['--disable-sigusr1'].filter((flag) => process.allowedNodeEnvironmentFlags.has(flag));
 
 /** @param told each whole line of the launcher */
 function listen(channel: Duplex, told: (line: string) => void): void {
@@ -48,14 +42,9 @@ export class Launcher {
   readonly exited: Promise<AgentExit>;
   #leftNothing = false;
 
-  /** Starts at once; it does not keep this process alive before it is given an order. */
-  constructor(wish: Isolation) {
-    // Standard streams, process group and terminal are the agent's later, and stay the shell's business.
-    this.#child = spawn(
-      process.execPath,
-      [...flags, launcherFile, ...(wish === 'landlock' ? ['--landlock'] : [])],
-      { cwd: '/', env: sealedForSpawn({}), stdio: ['inherit', 'inherit', 'inherit', 'pipe'] },
-    );
+  /** @param child started in this turn of the event loop; it does not keep this process alive before it is given an order */
+  constructor(child: ChildProcess) {
+    this.#child = child;
     this.#child.on('error', () => {});
     this.exited = new Promise((resolve) => {
       this.#child.on('close', (code, signal) => resolve({ code, signal }));
@@ -97,12 +86,8 @@ export class Launcher {
   }
 }
 
-/**
- * Starts the launcher, for {@link openSandbox}: it takes as long as Node takes to start, and some milliseconds, so call it
- * as early as can be.
- * @param hint of what will be wished for; what is not is not tried
- * @returns `null` where no launcher is needed
- */
+/** For {@link openSandbox}, when it was not started earlier. */
 export function startLauncher(hint: Isolation): Launcher | null {
-  return hint === 'none' || process.platform !== 'linux' ? null : new Launcher(hint);
+  const child = spawnLauncher(hint);
+  return child === null ? null : new Launcher(child);
 }

@@ -1,5 +1,13 @@
 /** The rules of one agent's view, from what its user wants and what is there. */
-import { lstatSync, mkdirSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { credentialRefs } from '../../config/credentials.ts';
 import type { Config } from '../../config/types.ts';
@@ -206,6 +214,17 @@ function socketRules(): PathRule[] {
     .flatMap((path) => rule(path, 'hidden', 'default'));
 }
 
+/** Of those where programs keep credentials the ones that may be there: most are not, and to ask for each takes its time. */
+function likelyCredentials(home: string): readonly string[] {
+  try {
+    const names = new Set(readdirSync(home));
+    return credentialPaths.filter((path) => names.has(path.split('/')[0] as string));
+  } catch {
+    // It can be entered, maybe, though not be read.
+    return credentialPaths;
+  }
+}
+
 /** What was found of an agent's surroundings. */
 export interface Survey {
   /** Our directories. */
@@ -233,7 +252,7 @@ export function survey({ config, callerEnv: env, profile, paths, directory: cwd 
   const others = [
     ...sharedDirectories.flatMap((path) => rule(path, 'private', 'default')),
     ...[home, ...neededOfShared].flatMap((path) => rule(path, 'read', 'default')),
-    ...credentialPaths.flatMap((name) => rule(join(home, name), 'hidden', 'default')),
+    ...likelyCredentials(home).flatMap((name) => rule(join(home, name), 'hidden', 'default')),
     ...rule(directory, 'write', 'default'),
     ...profileRules(profile, home, env),
     ...told,

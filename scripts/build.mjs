@@ -1,4 +1,4 @@
-// src/ → dist/: what runs, with the packages that it is built with, in few files: a command starts in three quarters of the
+// src/ → dist/: what runs, with the packages that it is built with, in few files: a command starts in two thirds of the
 // time of a file for each module, and the packages are those of our lock file wherever it is installed. Names and comments of
 // the sources stay. Programs that run in a process of their own keep their place.
 import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  chmodSync,
   chownSync,
   mkdirSync,
   readdirSync,
@@ -113,10 +114,11 @@ async function rig(t: TestContext, groups: readonly number[]) {
     secrets: { kin: secret.value },
     env: { CREDENTIALS_DIRECTORY: credentials },
     prepare: () => {
-      mkdirSync(credentials, { mode: 0o500 });
+      mkdirSync(credentials, { mode: 0o700 });
       writeFileSync(join(credentials, 'ostiary-vault'), 'x', { mode: 0o400 });
       for (const path of [join(credentials, 'ostiary-vault'), credentials])
         chownSync(path, stranger, stranger);
+      chmodSync(credentials, 0o500);
     },
   });
   assert.equal(await call(daemon, 'kin', 'hello'), 'hello');

@@ -47,9 +47,9 @@ export async function fails(
   });
 }
 
-/** Into a directory such as systemd makes: the key of a vault as a credential. */
+/** The key of a vault as a credential, as systemd makes it; but in a directory that a test which is not root can remove. */
 export function writeCredential(path: string, content: Buffer = randomBytes(32)): void {
   chmodSync(path, 0o700);
+  rmSync(join(path, 'ostiary-vault'), { force: true });
   writeFileSync(join(path, 'ostiary-vault'), content, { mode: 0o400 });
-  chmodSync(path, 0o500);
 }
